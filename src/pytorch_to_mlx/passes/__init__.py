@@ -1,0 +1,1 @@
+"""Graph-to-graph passes; :mod:`.pipeline` lists them in order."""

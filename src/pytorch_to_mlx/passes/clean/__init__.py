@@ -1,0 +1,1 @@
+"""Clean-up passes: dead code, repeated and no-op calls."""

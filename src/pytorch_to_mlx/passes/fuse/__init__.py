@@ -1,0 +1,1 @@
+"""Fusion passes: groups of calls that one MLX call or layer does."""

@@ -1,0 +1,1 @@
+"""Layout passes: channels-last and the permutations it saves."""
