@@ -1,0 +1,51 @@
+# `make setup` builds .venv; every other target needs nothing else. A bare Debian needs python3 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-stamp
+TEST_SECONDS ?= 2400
+WORKERS ?= 2
+CODE := src tests scripts examples
+
+.PHONY: setup system test check lint types arrows format demo screenshot clean
+
+setup: $(STAMP)
+
+system:
+	@bash scripts/system_packages.sh
+
+# pip, not uv: pip honours the index and links configured on the machine, so a CPU build of torch is found.
+$(STAMP): pyproject.toml scripts/system_packages.sh
+	@bash scripts/system_packages.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[torch,test]"
+	@touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check $(wildcard $(CODE))
+	$(BIN)/ruff format --check $(wildcard $(CODE))
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+arrows: $(STAMP)
+	$(BIN)/python scripts/check_imports.py
+
+check: lint types arrows
+
+# Each folder of tests/ has its own budget (pyproject.toml); the limit here is for all of them.
+test: check
+	P2M_ENFORCE_BUDGETS=1 timeout --kill-after=30 $(TEST_SECONDS) $(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix $(wildcard $(CODE))
+	$(BIN)/ruff format $(wildcard $(CODE))
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py
+
+screenshot: $(STAMP)
+	@bash scripts/screenshot.sh $(REPORT) $(SHOT)
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
