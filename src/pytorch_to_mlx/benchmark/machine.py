@@ -1,0 +1,174 @@
+"""What ran the benchmark: device, versions, threads, BLAS, and what its matmul reaches."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+PROBE_SECONDS = 0.3
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def mlx_backend() -> str:
+    """``"cpu"``, ``"metal"`` or ``"cuda"``: where MLX's default device computes."""
+    if mx.default_device().type == mx.DeviceType.cpu:
+        return "cpu"
+    return "metal" if mx.metal.is_available() else "cuda"
+
+
+def compile_obstacle() -> str:
+    """Why ``mx.compile`` would silently run uncompiled here, or ``""``."""
+    if mlx_backend() == "cpu" and shutil.which("g++") is None:
+        return "mx.compile needs g++ on a CPU and there is none on the PATH"
+    return ""
+
+
+def tf32(torch_device: str | None) -> bool:
+    """Whether float32 products are rounded to TF32 by MLX or by torch."""
+    by_mlx = mlx_backend() == "cuda" and os.environ.get("MLX_ENABLE_TF32", "1") != "0"
+    if torch_device != "cuda":
+        return by_mlx
+    import torch
+
+    return by_mlx or torch.get_float32_matmul_precision() != "highest"
+
+
+def describe(torch_device: str | None) -> dict[str, Any]:
+    """The ``device``, ``versions``, ``blas`` and ``threads`` of a benchmark section."""
+    versions = {"python": platform.python_version(), "mlx": _version("mlx")}
+    threads: dict[str, Any] = {"cpus": len(_affinity())}
+    if torch_device is not None:
+        import torch
+
+        versions["torch"] = str(torch.__version__)
+        threads["torch"] = torch.get_num_threads()
+    threads |= {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+    name, blas_threads = blas()
+    if blas_threads:
+        threads["blas"] = blas_threads
+    device: dict[str, Any] = {
+        "mlx": mlx_backend(),
+        "torch": torch_device,
+        "name": _device_name(torch_device),
+        "cpu": _cpu_name(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "tf32": tf32(torch_device),
+    }
+    return {"device": device, "versions": versions, "blas": name, "threads": threads}
+
+
+def blas() -> tuple[str, int | None]:
+    """The BLAS that MLX's CPU matmul reaches in this process, and its threads where known.
+
+    On Linux a BLAS loaded globally before MLX takes the place of the reference one inside it.
+    """
+    if sys.platform == "darwin":
+        return "Accelerate", None
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "cblas_sgemm"):
+        return "reference BLAS bundled with MLX (slow)", None
+    path = _path_of(library.cblas_sgemm)
+    for candidate in (library, ctypes.CDLL(path) if path else library):
+        if hasattr(candidate, "openblas_get_config"):
+            candidate.openblas_get_config.restype = ctypes.c_char_p
+            config = candidate.openblas_get_config().decode().split()
+            return " ".join(config[:2]), int(candidate.openblas_get_num_threads())
+    name = Path(path).name if path else "unknown BLAS"
+    return ("MKL " if "mkl" in name else "") + name, None
+
+
+def matmul_gflops(dtype: str, torch_device: str | None) -> dict[str, float]:
+    """Matmul speed in GFLOP/s, by library, of square ``dtype`` matrices on their devices."""
+    side = 1024 if mlx_backend() == "cpu" else 8192
+    a = mx.random.normal((side, side)).astype(getattr(mx, dtype))
+    mx.eval(a)
+    out = {"mlx": _gflops(lambda: mx.eval(a @ a), side)}
+    if torch_device is not None:
+        import torch
+
+        side = 1024 if torch_device == "cpu" else 8192
+        b = torch.randn(side, side, device=torch_device).to(getattr(torch, dtype))
+
+        def product() -> None:
+            b @ b
+            if torch_device == "cuda":
+                torch.cuda.synchronize()
+            elif torch_device == "mps":
+                torch.mps.synchronize()
+
+        out["torch"] = _gflops(product, side)
+    elif mlx_backend() == "cpu":
+        c = np.ones((side, side), np.float32)
+        out["numpy"] = _gflops(lambda: c @ c, side)
+    return out
+
+
+def _gflops(product: Callable[[], object], side: int) -> float:
+    product()
+    best, spent = float("inf"), 0.0
+    while spent < PROBE_SECONDS:
+        start = time.perf_counter()
+        product()
+        seconds = time.perf_counter() - start
+        best, spent = min(best, seconds), spent + seconds
+    return 2.0 * side**3 / best / 1e9
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
+
+
+def _affinity() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def _device_name(torch_device: str | None) -> str:
+    if mlx_backend() != "cpu":
+        return str(mx.device_info().get("device_name", "GPU"))
+    if torch_device == "cuda":
+        import torch
+
+        return f"{_cpu_name()} (MLX), {torch.cuda.get_device_name()} (torch)"
+    return _cpu_name()
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+class _DlInfo(ctypes.Structure):
+    _fields_ = [
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("symbol", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    ]
+
+
+def _path_of(function: Any) -> str:
+    """The shared library that holds ``function``, by dladdr; ``""`` where there is none."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "dladdr"):
+        return ""
+    info = _DlInfo()
+    if not library.dladdr(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(info)):
+        return ""
+    return (info.file or b"").decode()

@@ -1,0 +1,143 @@
+"""The parts of a benchmark: comparing outputs, trees, meters, and what describes the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import namedtuple
+from dataclasses import dataclass
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+
+from pytorch_to_mlx.benchmark import machine, memory, state, trees
+from pytorch_to_mlx.benchmark.check import difference
+from pytorch_to_mlx.benchmark.run import ratios
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "reason"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], ""),
+        ([1.0, 2.0001], [1.0, 2.0], ""),
+        ([1.0, 2.001], [1.0, 2.0], "differs"),
+        ([1.0], [1.0, 2.0], "shape"),
+        ([NAN, 2.0], [1.0, 2.0], "finite"),
+        ([1.0, 2.0], [NAN, 2.0], "finite"),
+        ([NAN, 2.0], [NAN, 2.0], ""),
+        ([INF, 2.0], [INF, 2.0], ""),
+        ([-INF, 2.0], [INF, 2.0], "infinities"),
+        ([NAN, 2.0], [INF, 2.0], "infinities"),
+        ([1e-30], [0.0], "differs"),
+        ([1 + 1j], [1 + 2j], "differs"),
+        ([], [], ""),
+    ],
+)
+def test_difference(actual: list[complex], expected: list[complex], reason: str) -> None:
+    found = difference(np.array(actual), np.array(expected), 1e-4)
+    assert reason in found if reason else found == ""
+
+
+def test_without_tolerance_only_shapes_are_compared() -> None:
+    assert difference(np.zeros(2), np.ones(2), None) == ""
+    assert "shape" in difference(np.zeros(3), np.ones(2), None)
+
+
+def test_flatten_names_leaves_by_path() -> None:
+    @dataclass
+    class Output:
+        logits: int
+        hidden: tuple[int, int] | None = None
+
+    pair = namedtuple("pair", "a b")
+    assert trees.flatten(7) == [("output", 7)]
+    assert trees.flatten(Output(1, (2, 3))) == [("logits", 1), ("hidden.0", 2), ("hidden.1", 3)]
+    assert trees.flatten({"k": pair(1, None)}) == [("k.a", 1)]
+
+
+def test_batched_inputs_can_be_named() -> None:
+    inputs = {"x": np.ones((4, 2)), "table": np.ones((4, 9)), "y": np.ones((4,))}
+    assert trees.batched_inputs(inputs, None) == (4, {"x", "table", "y"})
+    assert trees.batched_inputs(inputs, ["x", "y"]) == (4, {"x", "y"})
+    resized = trees.with_batch(inputs, ["x", "y"], 6)
+    assert trees.sizes(resized) == {"x": [6, 2], "table": [4, 9], "y": [6]}
+    with pytest.raises(ValueError, match="is called z"):
+        trees.batched_inputs(inputs, ["z"])
+
+
+def test_with_batch_repeats_rows_in_order() -> None:
+    (out,) = trees.with_batch((np.arange(3),), ["0"], 5)
+    assert out.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_ratios_compare_equal_sizes_only() -> None:
+    def row(name: str, n: int, ms: float) -> dict[str, object]:
+        return {"name": name, "sizes": {"x": [n]}, "median_ms": ms}
+
+    rows = [row("torch eager", 1, 6.0), row("mlx eager", 1, 2.0), row("mlx eager", 2, 1.0)]
+    assert ratios(rows) == [
+        {"name": "mlx eager", "against": "torch eager", "sizes": {"x": [1]}, "speedup": 3.0}
+    ]
+
+
+def test_state_in_containers_is_seen_and_put_back() -> None:
+    class Holds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cache = [mx.zeros(2), {"n": 0}]
+
+    module = Holds()
+    before = state.snapshot(module)
+    assert not state.differs(module, before)
+    module.cache[1]["n"] = 1
+    assert state.differs(module, before)
+    state.restore(before)
+    assert module.cache[1]["n"] == 0
+    module.cache[0][0] = 5.0
+    assert state.differs(module, before)
+    state.restore(before)
+    assert module.cache[0].tolist() == [0.0, 0.0]
+
+
+def test_mlx_meter_sees_temporaries() -> None:
+    x = mx.ones((256, 256))
+    mx.eval(x)
+    with memory.MLXMeter(1000) as meter:
+        mx.eval(x @ x)
+    assert meter.peak_bytes is not None
+    assert meter.peak_bytes >= 1000 + x.nbytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset a process's peak")
+def test_resident_meter_sees_what_was_freed_again() -> None:
+    size = 64 << 20
+    with memory.ResidentMeter(0) as meter:
+        np.ones(size, np.uint8)
+    if meter.peak_bytes is not None:  # a container may forbid the reset
+        assert meter.peak_bytes > size // 2
+
+
+def test_blas_is_named_in_a_fresh_process() -> None:
+    code = (
+        "import ctypes\n"
+        "try: ctypes.CDLL('libopenblas.so.0', ctypes.RTLD_GLOBAL); loaded = True\n"
+        "except OSError: loaded = False\n"
+        "from pytorch_to_mlx.benchmark import machine\n"
+        "name = machine.blas()[0]\n"
+        "print(loaded, name)\n"
+        "import sys; assert 'torch' not in sys.modules\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded, name = run.stdout.strip().split(" ", 1)
+    if sys.platform == "linux":
+        assert ("OpenBLAS" in name) == (loaded == "True")
+
+
+def test_matmul_probe_without_torch() -> None:
+    probe = machine.matmul_gflops("float32", None)
+    assert probe.keys() >= {"mlx"}
+    assert min(probe.values()) > 0
