@@ -1,0 +1,69 @@
+"""What ``nn`` layers compute, as functions of their weights (linear, embedding, normalisations, masks)."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+
+
+def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
+    """``x @ weight.T + bias`` over the last axis; ``weight`` is [out, in]. Equals torch's linear."""
+    y = x @ weight.T
+    return y if bias is None else y + bias
+
+
+def embedding(weight: mx.array, ids: mx.array) -> mx.array:
+    """Rows of ``weight`` [vocabulary, features]: ids [...] to [..., features]."""
+    return weight[ids]
+
+
+def batch_norm(
+    x: mx.array,
+    mean: mx.array,
+    var: mx.array,
+    weight: mx.array | None = None,
+    bias: mx.array | None = None,
+    eps: float = 1e-5,
+) -> mx.array:
+    """Normalises the last (channel) axis with given statistics [C]; equals torch's batch_norm in eval."""
+    scale = mx.rsqrt(var + eps)
+    if weight is not None:
+        scale = scale * weight
+    y = (x - mean) * scale
+    return y if bias is None else y + bias
+
+
+def group_norm(
+    x: mx.array,
+    groups: int,
+    weight: mx.array | None = None,
+    bias: mx.array | None = None,
+    eps: float = 1e-5,
+) -> mx.array:
+    """torch's group_norm of channels-last x [N, ..., C]: statistics over space and each group of channels."""
+    n, c = x.shape[0], x.shape[-1]
+    grouped = x.reshape(n, -1, groups, c // groups)
+    mean = mx.mean(grouped, axis=(1, 3), keepdims=True)
+    var = mx.var(grouped, axis=(1, 3), keepdims=True)
+    y = ((grouped - mean) * mx.rsqrt(var + eps)).reshape(x.shape)
+    if weight is not None:
+        y = y * weight
+    return y if bias is None else y + bias
+
+
+def bilinear(
+    x1: mx.array, x2: mx.array, weight: mx.array, bias: mx.array | None = None
+) -> mx.array:
+    """torch's bilinear: ``y[o] = x1 @ weight[o] @ x2 + bias[o]`` over the last axes; weight [out, in1, in2]."""
+    out, in1, in2 = weight.shape
+    left = (x1 @ weight.transpose(1, 0, 2).reshape(in1, out * in2)).reshape(*x1.shape[:-1], out, in2)
+    y = (left @ x2[..., None]).squeeze(-1)
+    return y if bias is None else y + bias
+
+
+def zero_masked_rows(out: mx.array, mask: mx.array) -> mx.array:
+    """Attention output [..., L, E] with 0 in the rows whose ``mask`` [..., L or 1, S] hides every key.
+
+    The mask is boolean (True keeps) or additive (-inf hides). torch gives 0 for such rows.
+    """
+    visible = mask if mask.dtype == mx.bool_ else mask != -mx.inf
+    return mx.where(mx.any(visible, axis=-1, keepdims=True), out, mx.zeros_like(out))
