@@ -1,0 +1,64 @@
+"""Running sums, products and extremes; differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+
+from pytorch_to_mlx.graph.build import call
+from pytorch_to_mlx.graph.ir import Value
+from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten._common import align, getitem, key, positive
+from pytorch_to_mlx.lower.aten.reductions import _widened
+
+
+@lowers("aten.cumsum")
+def cumsum(self: Value, dim: int, dtype: str | None = None) -> Value:
+    """cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
+    x = _widened(self, dtype)
+    return call("mx.cumsum", x, axis=dim) if x.ndim else x
+
+
+@lowers("aten.cumprod")
+def cumprod(self: Value, dim: int, dtype: str | None = None) -> Value:
+    """cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
+    x = _widened(self, dtype)
+    return call("mx.cumprod", x, axis=dim) if x.ndim else x
+
+
+@lowers("aten.logcumsumexp")
+def logcumsumexp(self: Value, dim: int) -> Value:
+    """logcumsumexp(Tensor self, int dim) -> Tensor"""
+    return call(mx.logcumsumexp, self, axis=dim) if self.ndim else self
+
+
+@lowers("aten.cummax")
+def cummax(self: Value, dim: int) -> tuple[Value, Value]:
+    """cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
+    return call("ops.cummax", self, dim)  # type: ignore[no-any-return]
+
+
+@lowers("aten.cummin")
+def cummin(self: Value, dim: int) -> tuple[Value, Value]:
+    """cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
+    return call("ops.cummin", self, dim)  # type: ignore[no-any-return]
+
+
+@lowers("aten.diff")
+def diff(
+    self: Value,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Value | None = None,
+    append: Value | None = None,
+) -> Value:
+    """diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor"""
+    parts = tuple(p for p in (prepend, self, append) if p is not None)
+    x = call(mx.concatenate, align(*parts), axis=dim) if len(parts) > 1 else self
+    axis = positive(dim, x.ndim)
+    for _ in range(n):
+        after: Any = getitem(x, *key(x.ndim, axis, slice(1, None)))
+        before = getitem(x, *key(x.ndim, axis, slice(None, -1)))
+        x = call(mx.not_equal if x.dtype == "bool" else mx.subtract, after, before)
+    return x  # type: ignore[no-any-return]

@@ -1,0 +1,104 @@
+"""Products of matrices and vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+
+from pytorch_to_mlx.graph.build import call
+from pytorch_to_mlx.graph.ir import Value
+from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten._common import align, is_complex, is_float
+
+
+def product(a: Value, b: Value) -> Value:
+    """``a @ b``; integers by an exact integer product, which MLX's matmul lacks."""
+    a, b = align(a, b)
+    if is_float(a) or is_complex(a):
+        return a @ b
+    return call("ops.integer_matmul", a, b)  # type: ignore[no-any-return]
+
+
+def _times(x: Value, factor: Any) -> Value:
+    return x if factor == 1 else x * factor
+
+
+def _plus(self: Value, made: Value, beta: Any, alpha: Any) -> Value:
+    """``beta * self + alpha * made``; with ``beta`` 0 torch ignores ``self``, NaNs and all."""
+    if beta == 0:
+        from pytorch_to_mlx.graph.rules import broadcast
+        from pytorch_to_mlx.lower.aten.shape import expand
+
+        return expand(_times(made, alpha), broadcast(self.dims, made.dims))
+    a, b = align(_times(made, alpha), _times(self, beta))
+    return a + b  # type: ignore[no-any-return]
+
+
+@lowers("aten.mm", "aten.bmm", "aten.matmul", "aten.mv", "aten.dot", "aten.linalg_matmul")
+def matmul(self: Value, other: Value) -> Value:
+    """matmul(Tensor self, Tensor other) -> Tensor"""
+    return product(self, other)
+
+
+@lowers("aten.vdot", "aten.linalg_vecdot_1d")
+def vdot(self: Value, other: Value) -> Value:
+    """vdot(Tensor self, Tensor other) -> Tensor"""
+    return product(call(mx.conjugate, self) if is_complex(self) else self, other)
+
+
+@lowers("aten.addmm", "aten.addmv", "aten.baddbmm")
+def addmm(self: Value, mat1: Value, mat2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
+    """addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
+    return _plus(self, product(mat1, mat2), beta, alpha)
+
+
+@lowers("aten.addbmm")
+def addbmm(self: Value, batch1: Value, batch2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
+    """addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
+    return _plus(self, call(mx.sum, product(batch1, batch2), axis=0), beta, alpha)
+
+
+@lowers("aten.outer", "aten.ger")
+def outer(self: Value, vec2: Value) -> Value:
+    """outer(Tensor self, Tensor vec2) -> Tensor"""
+    a, b = align(self, vec2)
+    return call(mx.expand_dims, a, 1) * b  # type: ignore[no-any-return]
+
+
+@lowers("aten.addr")
+def addr(self: Value, vec1: Value, vec2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
+    """addr(Tensor self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
+    return _plus(self, outer(vec1, vec2), beta, alpha)
+
+
+@lowers("aten.einsum")
+def einsum(equation: str, tensors: tuple[Value, ...], path: Any = None) -> Value:
+    """einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor"""
+    return call(mx.einsum, equation.replace(" ", ""), *align(*tensors))  # type: ignore[no-any-return]
+
+
+@lowers("aten.inner")
+def inner(self: Value, other: Value) -> Value:
+    """inner(Tensor self, Tensor other) -> Tensor"""
+    if self.ndim == 0 or other.ndim == 0:
+        return self * other
+    axes = tuple(range(other.ndim))
+    turned = other if other.ndim == 1 else other.transpose(*axes[:-2], axes[-1], axes[-2])
+    if other.ndim <= 2:
+        return product(self, turned)
+    return call(mx.inner, self, other)  # type: ignore[no-any-return]
+
+
+@lowers("aten.tensordot")
+def tensordot(
+    self: Value, other: Value, dims_self: tuple[int, ...], dims_other: tuple[int, ...]
+) -> Value:
+    """tensordot(Tensor self, Tensor other, int[] dims_self, int[] dims_other) -> Tensor"""
+    return call(mx.tensordot, self, other, (tuple(dims_self), tuple(dims_other)))  # type: ignore[no-any-return]
+
+
+@lowers("aten.kron")
+def kron(self: Value, other: Value) -> Value:
+    """kron(Tensor self, Tensor other) -> Tensor"""
+    return call(mx.kron, *align(self, other))  # type: ignore[no-any-return]

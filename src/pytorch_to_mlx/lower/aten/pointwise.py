@@ -1,0 +1,330 @@
+"""Elementwise arithmetic and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+
+from pytorch_to_mlx.graph.build import call
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.graph.ir import Value
+from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten._common import (
+    align,
+    as_array,
+    is_array,
+    is_complex,
+    is_float,
+    number_kind,
+    result_type,
+)
+
+# aten::<name>(Tensor self) -> Tensor, each with the MLX function that equals it on every dtype.
+_UNARY: dict[str, Any] = {
+    "abs": mx.abs,
+    "acos": mx.arccos,
+    "acosh": mx.arccosh,
+    "arccos": mx.arccos,
+    "arccosh": mx.arccosh,
+    "arcsin": mx.arcsin,
+    "arcsinh": mx.arcsinh,
+    "arctan": mx.arctan,
+    "arctanh": mx.arctanh,
+    "absolute": mx.abs,
+    "asin": mx.arcsin,
+    "asinh": mx.arcsinh,
+    "atan": mx.arctan,
+    "atanh": mx.arctanh,
+    "ceil": mx.ceil,
+    "cos": mx.cos,
+    "cosh": mx.cosh,
+    "deg2rad": mx.radians,
+    "erf": mx.erf,
+    "erfinv": mx.erfinv,
+    "exp": mx.exp,
+    "expm1": mx.expm1,
+    "floor": mx.floor,
+    "isneginf": mx.isneginf,
+    "isposinf": mx.isposinf,
+    "log": mx.log,
+    "log10": mx.log10,
+    "log1p": mx.log1p,
+    "log2": mx.log2,
+    "logical_not": mx.logical_not,
+    "neg": mx.negative,
+    "negative": mx.negative,
+    "rad2deg": mx.degrees,
+    "reciprocal": mx.reciprocal,
+    "rsqrt": mx.rsqrt,
+    "sigmoid": mx.sigmoid,
+    "sin": mx.sin,
+    "sinh": mx.sinh,
+    "special_expit": mx.sigmoid,
+    "special_erf": mx.erf,
+    "special_erfinv": mx.erfinv,
+    "special_expm1": mx.expm1,
+    "special_log1p": mx.log1p,
+    "sqrt": mx.sqrt,
+    "square": mx.square,
+    "tan": mx.tan,
+    "tanh": mx.tanh,
+    "trunc": "mx.trunc",
+    "fix": "mx.trunc",
+    "isnan": mx.isnan,
+    "isinf": mx.isinf,
+    "isfinite": mx.isfinite,
+    "frac": "ops.frac",
+    "exp2": "ops.exp2",
+    "special_exp2": "ops.exp2",
+    "sinc": "ops.sinc",
+    "special_sinc": "ops.sinc",
+    "signbit": "ops.signbit",
+}
+
+
+def _unary(target: Any) -> Callable[[Value], Value]:
+    def lowering(self: Value) -> Value:
+        return call(target, self)  # type: ignore[no-any-return]
+
+    return lowering
+
+
+for _name, _target in _UNARY.items():
+    lowers(f"aten.{_name}.default")(_unary(_target))
+
+
+@lowers("aten.sign", "aten.sgn")
+def sign(self: Value) -> Value:
+    """sign(Tensor self) -> Tensor"""
+    return call("ops.sgn" if is_complex(self) else mx.sign, self)  # type: ignore[no-any-return]
+
+
+@lowers("aten.positive")
+def positive(self: Value) -> Value:
+    """positive(Tensor(a) self) -> Tensor(a)"""
+    return self
+
+
+@lowers("aten.round.default")
+def round_(self: Value) -> Value:
+    """round(Tensor self) -> Tensor"""
+    return call("mx.round", self)  # type: ignore[no-any-return]
+
+
+@lowers("aten.round.decimals")
+def round_decimals(self: Value, decimals: int = 0) -> Value:
+    """round.decimals(Tensor self, *, int decimals) -> Tensor"""
+    return call("ops.round_decimals", self, decimals)  # type: ignore[no-any-return]
+
+
+# -- arithmetic ----------------------------------------------------------------------------------
+
+
+def _scaled(other: Any, alpha: Any) -> Any:
+    """``alpha * other``, where ``alpha`` is not 1."""
+    if alpha == 1 and number_kind(alpha) is not float:
+        return other
+    if alpha == 1:
+        return other
+    return other * alpha
+
+
+@lowers("aten.add")
+def add(self: Any, other: Any, alpha: Any = 1) -> Value:
+    """add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
+    a, b = align(self, other)
+    if DType(str(result_type(self, other))) == "bool":
+        return call(mx.logical_or, a, b) if alpha else a  # type: ignore[no-any-return]
+    return call(mx.add, a, _scaled(b, alpha))  # type: ignore[no-any-return]
+
+
+@lowers("aten.sub", "aten.subtract")
+def sub(self: Any, other: Any, alpha: Any = 1) -> Value:
+    """sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
+    a, b = align(self, other)
+    return call(mx.subtract, a, _scaled(b, alpha))  # type: ignore[no-any-return]
+
+
+@lowers("aten.rsub")
+def rsub(self: Any, other: Any, alpha: Any = 1) -> Value:
+    """rsub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor"""
+    a, b = align(self, other)
+    return call(mx.subtract, b, _scaled(a, alpha))  # type: ignore[no-any-return]
+
+
+@lowers("aten.mul", "aten.multiply")
+def mul(self: Any, other: Any) -> Value:
+    """mul.Tensor(Tensor self, Tensor other) -> Tensor"""
+    a, b = align(self, other)
+    return call(mx.logical_and if result_type(self, other) == "bool" else mx.multiply, a, b)  # type: ignore[no-any-return]
+
+
+def _float_operands(a: Any, b: Any) -> tuple[Any, Any]:
+    """Operands of an operation that makes floats of integers (in torch's default dtype)."""
+    dtype = result_type(a, b)
+    if dtype.is_floating or dtype.is_complex:
+        return align(a, b)  # type: ignore[return-value]
+    return a, b
+
+
+@lowers(
+    "aten.div.Tensor",
+    "aten.div.Scalar",
+    "aten.true_divide",
+    "aten.divide.Tensor",
+    "aten.divide.Scalar",
+)
+def div(self: Any, other: Any) -> Value:
+    """div.Tensor(Tensor self, Tensor other) -> Tensor"""
+    return call(mx.divide, *_float_operands(self, other))  # type: ignore[no-any-return]
+
+
+@lowers(
+    "aten.div.Tensor_mode",
+    "aten.div.Scalar_mode",
+    "aten.divide.Tensor_mode",
+    "aten.divide.Scalar_mode",
+)
+def div_mode(self: Any, other: Any, rounding_mode: str | None = None) -> Value:
+    """div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor"""
+    if rounding_mode is None:
+        return div(self, other)
+    if rounding_mode == "floor":
+        return floor_divide(self, other)
+    a, b = align(self, other)
+    if result_type(self, other).is_floating:
+        return call("mx.trunc", call(mx.divide, a, b))  # type: ignore[no-any-return]
+    return call("ops.div_trunc", as_array(a), as_array(b, str(result_type(self, other))))  # type: ignore[no-any-return]
+
+
+@lowers("aten.floor_divide")
+def floor_divide(self: Any, other: Any) -> Value:
+    """floor_divide(Tensor self, Tensor other) -> Tensor"""
+    return call(mx.floor_divide, *align(self, other))  # type: ignore[no-any-return]
+
+
+@lowers("aten.remainder")
+def remainder(self: Any, other: Any) -> Value:
+    """remainder.Tensor(Tensor self, Tensor other) -> Tensor"""
+    return call(mx.remainder, *align(self, other))  # type: ignore[no-any-return]
+
+
+@lowers("aten.fmod")
+def fmod(self: Any, other: Any) -> Value:
+    """fmod.Tensor(Tensor self, Tensor other) -> Tensor"""
+    a, b = align(self, other)
+    return call("ops.fmod", a, as_array(b, str(result_type(self, other))))  # type: ignore[no-any-return]
+
+
+@lowers("aten.pow.Tensor_Scalar")
+def pow_scalar(self: Value, exponent: Any) -> Value:
+    """pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor"""
+    (x, e) = align(self, exponent)
+    if e == 2 and str(x.dtype) == str(result_type(self, exponent)):
+        return call(mx.square, x)  # type: ignore[no-any-return]
+    if e == 0.5:
+        return call(mx.sqrt, x)  # type: ignore[no-any-return]
+    if e == -0.5:
+        return call(mx.rsqrt, x)  # type: ignore[no-any-return]
+    if e == -1 and is_float(x):
+        return call(mx.reciprocal, x)  # type: ignore[no-any-return]
+    if type(e) is float and e.is_integer() and is_float(x):
+        e = int(e)
+    return call(mx.power, x, e)  # type: ignore[no-any-return]
+
+
+@lowers("aten.pow.Tensor_Tensor", "aten.pow.Scalar")
+def pow_tensor(self: Any, exponent: Value) -> Value:
+    """pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
+    return call(mx.power, *align(self, exponent))  # type: ignore[no-any-return]
+
+
+@lowers("aten.float_power")
+def float_power(self: Any, exponent: Any) -> Value:
+    """float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
+    want = "complex64" if result_type(self, exponent).is_complex else "float32"
+    return call(mx.power, *align(self, exponent, dtype=want))  # type: ignore[no-any-return]
+
+
+@lowers("aten.maximum", "aten.max.other", "aten.fmax")
+def maximum(self: Value, other: Value) -> Value:
+    """maximum(Tensor self, Tensor other) -> Tensor"""
+    return call(mx.maximum, *align(self, other))  # type: ignore[no-any-return]
+
+
+@lowers("aten.minimum", "aten.min.other")
+def minimum(self: Value, other: Value) -> Value:
+    """minimum(Tensor self, Tensor other) -> Tensor"""
+    return call(mx.minimum, *align(self, other))  # type: ignore[no-any-return]
+
+
+@lowers("aten.clamp", "aten.clip")
+def clamp(self: Value, min: Any = None, max: Any = None) -> Value:
+    """clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor"""
+    x, lo, hi = align(self, min, max)
+    if lo is None and hi is None:
+        return x  # type: ignore[no-any-return]
+    if hi is None:
+        return call(mx.maximum, x, lo)  # type: ignore[no-any-return]
+    if lo is None:
+        return call(mx.minimum, x, hi)  # type: ignore[no-any-return]
+    return call(mx.clip, x, lo, hi)  # type: ignore[no-any-return]
+
+
+@lowers("aten.clamp_min")
+def clamp_min(self: Value, min: Any) -> Value:
+    """clamp_min(Tensor self, Scalar min) -> Tensor"""
+    return clamp(self, min=min)
+
+
+@lowers("aten.clamp_max")
+def clamp_max(self: Value, max: Any) -> Value:
+    """clamp_max(Tensor self, Scalar max) -> Tensor"""
+    return clamp(self, max=max)
+
+
+@lowers("aten.atan2", "aten.arctan2")
+def atan2(self: Value, other: Value) -> Value:
+    """atan2(Tensor self, Tensor other) -> Tensor"""
+    return call(mx.arctan2, *_float_operands(self, other))  # type: ignore[no-any-return]
+
+
+@lowers("aten.logaddexp")
+def logaddexp(self: Value, other: Value) -> Value:
+    """logaddexp(Tensor self, Tensor other) -> Tensor"""
+    return call(mx.logaddexp, *_float_operands(self, other))  # type: ignore[no-any-return]
+
+
+@lowers("aten.addcmul")
+def addcmul(self: Value, tensor1: Value, tensor2: Value, value: Any = 1) -> Value:
+    """addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor"""
+    x, a, b = align(self, tensor1, tensor2)
+    return x + _scaled(a * b, value)  # type: ignore[no-any-return]
+
+
+@lowers("aten.addcdiv")
+def addcdiv(self: Value, tensor1: Value, tensor2: Value, value: Any = 1) -> Value:
+    """addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor"""
+    x, a, b = align(self, tensor1, tensor2)
+    return x + _scaled(a / b, value)  # type: ignore[no-any-return]
+
+
+@lowers("aten.lerp")
+def lerp(self: Value, end: Value, weight: Any) -> Value:
+    """lerp.Scalar(Tensor self, Tensor end, Scalar weight) -> Tensor"""
+    return self + (end - self) * (
+        weight.astype(DType(str(self.dtype))) if is_array(weight) else weight
+    )
+
+
+@lowers("aten.nan_to_num")
+def nan_to_num(
+    self: Value, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Value:
+    """nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor"""
+    if not is_float(self):
+        return self
+    given = {"nan": nan or None, "posinf": posinf, "neginf": neginf}
+    return call("mx.nan_to_num", self, **{k: v for k, v in given.items() if v is not None})  # type: ignore[no-any-return]
