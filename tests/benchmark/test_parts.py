@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -14,7 +17,9 @@ import pytest
 
 from pytorch_to_mlx.benchmark import machine, memory, state, trees
 from pytorch_to_mlx.benchmark.check import difference
+from pytorch_to_mlx.benchmark.load import OtherLoad
 from pytorch_to_mlx.benchmark.run import ratios
+from pytorch_to_mlx.blas import load_blas
 
 NAN, INF = float("nan"), float("inf")
 
@@ -61,8 +66,8 @@ def test_flatten_names_leaves_by_path() -> None:
 
 def test_batched_inputs_can_be_named() -> None:
     inputs = {"x": np.ones((4, 2)), "table": np.ones((4, 9)), "y": np.ones((4,))}
-    assert trees.batched_inputs(inputs, None) == (4, {"x", "table", "y"})
-    assert trees.batched_inputs(inputs, ["x", "y"]) == (4, {"x", "y"})
+    assert trees.batched_inputs(inputs, None) == (4, frozenset({"x", "table", "y"}))
+    assert trees.batched_inputs(inputs, ["x", "y"]) == (4, frozenset({"x", "y"}))
     resized = trees.with_batch(inputs, ["x", "y"], 6)
     assert trees.sizes(resized) == {"x": [6, 2], "table": [4, 9], "y": [6]}
     with pytest.raises(ValueError, match="is called z"):
@@ -75,7 +80,7 @@ def test_with_batch_repeats_rows_in_order() -> None:
 
 
 def test_ratios_compare_equal_sizes_only() -> None:
-    def row(name: str, n: int, ms: float) -> dict[str, object]:
+    def row(name: str, n: int, ms: float) -> dict[str, Any]:
         return {"name": name, "sizes": {"x": [n]}, "median_ms": ms}
 
     rows = [row("torch eager", 1, 6.0), row("mlx eager", 1, 2.0), row("mlx eager", 2, 1.0)]
@@ -88,7 +93,7 @@ def test_state_in_containers_is_seen_and_put_back() -> None:
     class Holds(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.cache = [mx.zeros(2), {"n": 0}]
+            self.cache: list[Any] = [mx.zeros(2), {"n": 0}]
 
     module = Holds()
     before = state.snapshot(module)
@@ -121,20 +126,30 @@ def test_resident_meter_sees_what_was_freed_again() -> None:
         assert meter.peak_bytes > size // 2
 
 
-def test_blas_is_named_in_a_fresh_process() -> None:
-    code = (
-        "import ctypes\n"
-        "try: ctypes.CDLL('libopenblas.so.0', ctypes.RTLD_GLOBAL); loaded = True\n"
-        "except OSError: loaded = False\n"
-        "from pytorch_to_mlx.benchmark import machine\n"
-        "name = machine.blas()[0]\n"
-        "print(loaded, name)\n"
-        "import sys; assert 'torch' not in sys.modules\n"
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/stat")
+def test_another_process_that_spins_is_seen() -> None:
+    code = "import time; end = time.time() + 0.6\nwhile time.time() < end: pass"
+    with OtherLoad() as others:
+        child = subprocess.Popen([sys.executable, "-c", code])
+        time.sleep(0.4)
+    child.wait()
+    assert others.cpus is not None
+    assert others.cpus > 0.3
+
+
+def test_the_package_needs_no_torch() -> None:
+    code = "import sys, pytorch_to_mlx.benchmark; assert 'torch' not in sys.modules"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": "src"}
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded, name = run.stdout.strip().split(" ", 1)
-    if sys.platform == "linux":
-        assert ("OpenBLAS" in name) == (loaded == "True")
+
+
+def test_the_machine_is_described_without_torch() -> None:
+    facts = machine.describe(None)
+    assert facts["device"]["torch"] is None
+    assert facts["device"]["mlx"] in ("cpu", "metal", "cuda")
+    assert "torch" not in facts["versions"]
+    assert facts["blas"] == load_blas()
 
 
 def test_matmul_probe_without_torch() -> None:

@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
+
+from ..blas import load_blas
 
 PROBE_SECONDS = 0.3
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -54,8 +55,7 @@ def describe(torch_device: str | None) -> dict[str, Any]:
         versions["torch"] = str(torch.__version__)
         threads["torch"] = torch.get_num_threads()
     threads |= {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
-    name, blas_threads = blas()
-    if blas_threads:
+    if blas_threads := _blas_threads():
         threads["blas"] = blas_threads
     device: dict[str, Any] = {
         "mlx": mlx_backend(),
@@ -65,27 +65,15 @@ def describe(torch_device: str | None) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "tf32": tf32(torch_device),
     }
-    return {"device": device, "versions": versions, "blas": name, "threads": threads}
+    return {"device": device, "versions": versions, "blas": load_blas(), "threads": threads}
 
 
-def blas() -> tuple[str, int | None]:
-    """The BLAS that MLX's CPU matmul reaches in this process, and its threads where known.
-
-    On Linux a BLAS loaded globally before MLX takes the place of the reference one inside it.
-    """
-    if sys.platform == "darwin":
-        return "Accelerate", None
+def _blas_threads() -> int | None:
+    """OpenBLAS's threads, where it is the BLAS of this process."""
     library = ctypes.CDLL(None)
-    if not hasattr(library, "cblas_sgemm"):
-        return "reference BLAS bundled with MLX (slow)", None
-    path = _path_of(library.cblas_sgemm)
-    for candidate in (library, ctypes.CDLL(path) if path else library):
-        if hasattr(candidate, "openblas_get_config"):
-            candidate.openblas_get_config.restype = ctypes.c_char_p
-            config = candidate.openblas_get_config().decode().split()
-            return " ".join(config[:2]), int(candidate.openblas_get_num_threads())
-    name = Path(path).name if path else "unknown BLAS"
-    return ("MKL " if "mkl" in name else "") + name, None
+    if not hasattr(library, "openblas_get_num_threads"):
+        return None
+    return int(library.openblas_get_num_threads())
 
 
 def matmul_gflops(dtype: str, torch_device: str | None) -> dict[str, float]:
@@ -152,23 +140,3 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-class _DlInfo(ctypes.Structure):
-    _fields_ = [
-        ("file", ctypes.c_char_p),
-        ("base", ctypes.c_void_p),
-        ("symbol", ctypes.c_char_p),
-        ("address", ctypes.c_void_p),
-    ]
-
-
-def _path_of(function: Any) -> str:
-    """The shared library that holds ``function``, by dladdr; ``""`` where there is none."""
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "dladdr"):
-        return ""
-    info = _DlInfo()
-    if not library.dladdr(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(info)):
-        return ""
-    return (info.file or b"").decode()

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ..blas import BUNDLED, HINT
 from . import machine, trees
 from .check import TOLERANCES, BenchmarkError
+from .load import OtherLoad
 from .sides import Factory, MLXModel, MLXTimed, TorchModel, TorchTimed
 from .timing import Measured, measure
 
@@ -16,6 +18,8 @@ Progress = Callable[[str, float], None]
 
 # A probe is short, and a large fused kernel may beat the one matmul that it timed.
 PROBE_MARGIN = 1.5
+# Other processes' share of the CPUs from which a note warns that timings are disturbed.
+BUSY_SHARE = 0.15
 
 
 @dataclass
@@ -51,7 +55,6 @@ def run_benchmark(
     random: bool = False,
     tolerance: float | None = None,
     flops: float | None = None,
-    blas: str | None = None,
 ) -> dict[str, Any]:
     """Time MLX (eager, compiled) against torch (eager, compiled) on the same inputs.
 
@@ -76,7 +79,6 @@ def run_benchmark(
         tolerance: largest difference as a fraction of the output's scale; default by dtype.
         flops: floating-point operations of one call at the sizes of ``inputs``; then a speed
             beyond 1.5 times a measured matmul's is an error.
-        blas: name of the BLAS under MLX, where the caller knows better than this process shows.
 
     Returns:
         The ``benchmark`` section of a report (see docs/report-schema.md).
@@ -107,16 +109,16 @@ def run_benchmark(
             notes=[],
         )
         _note_setting(job, facts, random)
-        rows = _rows(job, inputs, batch_sizes, batched, tell)
+        with OtherLoad() as others:
+            rows = _rows(job, inputs, batch_sizes, batched, tell)
+        _note_load(job, others.cpus, facts["threads"]["cpus"])
         if flops:
             own = None if batch_sizes is None else trees.batched_inputs(inputs, batched)[0]
             probe = _check_speeds(rows, flops, own, job, where)
-    if blas:
-        facts["blas"] = blas
     section = {**facts, "dtype": dtype or mlx_model.dtype, "rows": rows, "ratios": ratios(rows)}
     if flops:
         section |= {"flops": flops, "matmul_gflops": probe}
-    return {**section, "notes": job.notes}
+    return {**section, "other_load_cpus": others.cpus, "notes": job.notes}
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -269,8 +271,16 @@ def _note_setting(job: _Job, facts: dict[str, Any], random: bool) -> None:
         job.note(f"Not the same device: MLX ran on {device['mlx']}, torch on {device['torch']}.")
     if device["tf32"]:
         job.note("float32 products use TF32 on both sides (MLX_ENABLE_TF32=0 turns it off).")
-    if "reference BLAS" in facts["blas"] and device["mlx"] == "cpu":
-        job.note("MLX ran on its slow bundled BLAS: install OpenBLAS for its real speed.")
+    if facts["blas"] == BUNDLED and device["mlx"] == "cpu":
+        job.note(f"MLX ran on its slow bundled BLAS: {HINT}.")
+
+
+def _note_load(job: _Job, others: float | None, cpus: int) -> None:
+    if others is not None and others > BUSY_SHARE * cpus:
+        job.note(
+            f"The machine was busy: other processes used {others:.1f} of {cpus} CPUs meanwhile. "
+            "Threads that wait for each other suffer most; repeat it on an idle machine."
+        )
 
 
 @contextmanager

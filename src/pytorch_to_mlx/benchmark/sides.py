@@ -183,7 +183,8 @@ def _module_arrays(function: Any) -> list[mx.array]:
     found: list[mx.array] = []
     for module in function.modules():
         for value in (*module.values(), *vars(module).values()):
-            found += [x for _, x in tree_flatten(value) if isinstance(x, mx.array)]
+            leaves: Any = tree_flatten(value)
+            found += [x for _, x in leaves if isinstance(x, mx.array)]
     return found
 
 
