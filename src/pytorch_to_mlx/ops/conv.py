@@ -1,6 +1,6 @@
 """Convolutions beyond the plain ``mx.conv*`` calls; channels-last.
 
-Inputs are [N, L, C], [N, H, W, C] or [N, D, H, W, C]; the input says how many spatial axes there are.
+Inputs are [N, L, C], [N, H, W, C] or [N, D, H, W, C]; the rank says how many spatial axes.
 Weights are MLX's own: [O, k..., I / groups], for a transposed convolution too. From torch's layout
 that is ``weight.movedim(1, -1)`` for a convolution, ``conv_transpose_weight`` for a transposed one.
 """
@@ -219,9 +219,9 @@ def conv_transpose3d_grouped(
     output_padding: tuple[int, ...],
     groups: int,
 ) -> mx.array:
-    """``conv_transpose3d`` with groups: a grouped ``mx.conv_transpose2d`` a depth tap, placed and added.
+    """``conv_transpose3d`` with groups: a ``mx.conv_transpose2d`` a depth tap, placed and added.
 
-    ``x`` is [N, D, H, W, C], ``weight`` [O, kD, kH, kW, C / groups]; needs output_padding <= padding.
+    ``x`` is [N, D, H, W, C], ``weight`` [O, kD, kH, kW, C / groups]; output_padding <= padding.
     """
     N, D, H, W, C = x.shape
     taps = weight.shape[1]

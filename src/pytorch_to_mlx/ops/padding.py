@@ -65,9 +65,9 @@ def pad_circular(x: mx.array, pads: tuple[tuple[int, int], ...]) -> mx.array:
         before = (slice(None),) * axis
         parts = [x]
         if low > 0:
-            parts.insert(0, x[(*before, slice(size - low, size))])
+            parts.insert(0, x[before + (slice(size - low, size),)])
         if high > 0:
-            parts.append(x[(*before, slice(0, high))])
+            parts.append(x[before + (slice(0, high),)])
         x = mx.concatenate(parts, axis=axis) if len(parts) > 1 else x
     return x
 
