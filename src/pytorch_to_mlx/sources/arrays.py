@@ -19,8 +19,8 @@ def load_arrays(path: str | Path) -> dict[str, Any]:
 
     bfloat16 survives in ``.safetensors`` and ``.pt``. A ``.pt`` holds a dict, a tuple or one tensor
     and is read with ``weights_only=True``; dicts and tuples inside get dotted names, scalars and
-    ``None`` stay. Positional entries are named ``0``, ``1``, ... (``arr_0`` of an ``.npz`` too). The
-    kind is told by content. Raises ``InputError``.
+    ``None`` stay. Positional entries are named ``0``, ``1``, ... (``arr_0`` of an ``.npz`` too).
+    The kind is told by content. Raises ``InputError``.
     """
     path = Path(path)
     if not path.is_file():

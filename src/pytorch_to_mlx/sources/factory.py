@@ -61,12 +61,12 @@ def call_factory(text: str) -> Made:
             return unpack(factory(), text)
         except SourceError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises, shown as theirs
+        except Exception as error:  # whatever the user's code raises is shown as theirs
             raise _in_user_code(f"{text} failed", error, path) from error
 
 
 def unpack(value: Any, name: str) -> Made:
-    """A factory's return value: a module, or a tuple that starts with one. Raises ``SourceError``."""
+    """A factory's return value: a module, or a tuple led by one. Raises ``SourceError``."""
     if not isinstance(value, tuple):
         if not is_module(value):
             raise SourceError(f"{name} returned {_kind(value)}", hint=_RETURNS)
@@ -74,7 +74,8 @@ def unpack(value: Any, name: str) -> Made:
     if not 1 <= len(value) <= 4 or not is_module(value[0]):
         kinds = ", ".join(_kind(item) for item in value[:5])
         raise SourceError(f"{name} returned a tuple ({kinds})", hint=_RETURNS)
-    model, args, kwargs, dynamic = (*value, *((), None, "auto")[len(value) - 1 :])
+    defaults: tuple[Any, ...] = (None, (), None, "auto")
+    model, args, kwargs, dynamic = value + defaults[len(value) :]
     args = () if args is None else args
     if isinstance(args, Mapping) and len(value) == 2:
         args, kwargs = (), args
@@ -151,7 +152,7 @@ def _execute(path: Path) -> types.ModuleType:
 def _attribute(module: types.ModuleType, name: str, path: Path) -> Callable[[], Any]:
     found = getattr(module, name, None)
     if callable(found):
-        return found  # type: ignore[no-any-return]
+        return found
     own = [key for key, item in vars(module).items() if _is_own(item, module.__name__)]
     hint = f"it defines: {', '.join(own)}" if own else "it defines no functions or classes"
     what = f"no callable {name!r}" if name else "name the factory after the colon"
