@@ -152,5 +152,6 @@ def _line(message: str, op: str, module_path: str, origin: str, hint: str) -> st
     if where:
         text = f"{text} ({', '.join(where)})"
     if hint:
-        text = f"{text.rstrip('. ')}. {hint}"
+        joint = ". " if hint[0].isupper() else "; "
+        text = f"{text.rstrip('. ')}{joint}{hint}"
     return text

@@ -115,9 +115,14 @@ class Bars:
 
     def __init__(self, console: Console | None = None, delay: float = 1.0) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
         from rich.progress import Progress as RichProgress
-        from rich.progress import TimeElapsedColumn
 
         self.delay = delay
         self.console = console or Console(stderr=True)
@@ -181,7 +186,7 @@ class Bars:
 
 
 def as_progress(progress: Progress | Callback | None) -> Progress:
-    """A ``Progress`` from what a user passes: one, a callback ``(stage, done, total)``, or ``None``.
+    """A ``Progress`` from what a user passes: one, a callback (stage, done, total), or ``None``.
 
     Raises ``TypeError`` for anything else.
     """

@@ -13,6 +13,10 @@ import numpy as np
 from pytorch_to_mlx.errors import InputError
 from pytorch_to_mlx.sources.nest import split_positional
 
+_DAMAGE = (
+    OSError, ValueError, EOFError, KeyError, IndexError, zipfile.BadZipFile, pickle.UnpicklingError,
+)  # fmt: skip
+
 
 def load_arrays(path: str | Path) -> dict[str, Any]:
     """Named arrays of a file: numpy arrays from ``.npz``/``.npy``, torch tensors from the others.
@@ -27,7 +31,7 @@ def load_arrays(path: str | Path) -> dict[str, Any]:
         raise InputError(f"no file {path}", hint="--args takes .npz, .safetensors or .pt")
     try:
         arrays = _load(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} cannot be read as arrays: {_first_line(error)}") from error
     if not arrays:
         raise InputError(f"{path} holds no arrays")

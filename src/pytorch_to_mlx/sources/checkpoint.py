@@ -17,6 +17,9 @@ WEIGHT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", 
 #: What they put before every name.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
+#: What torch.load raises on a file that is cut short or overwritten.
+_DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, IndexError, OSError)
+
 _TRUST = (
     "if you trust where it comes from, add --trust-code (it can run any code), or pass a state dict"
 )
@@ -71,7 +74,7 @@ def _unsafe_globals(path: Path) -> list[str]:
 
     try:
         found = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, pickle.UnpicklingError):
+    except (*_DAMAGE, pickle.UnpicklingError):
         return []  # an old or damaged file, whose classes cannot be listed without loading it
     return sorted(found)
 

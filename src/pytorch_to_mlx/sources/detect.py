@@ -63,8 +63,8 @@ def open_source(
 
     Files are told apart by content. ``model_factory`` (``"file.py:factory"``, a callable or a
     module) gives the architecture for a state dict; ``trust_code`` consents to unpickling whole
-    modules; ``method`` converts a method other than ``forward``. Raises ``SourceError`` (one line, with the
-    next step) and ``WeightError`` when a state dict does not fit.
+    modules; ``method`` converts a method other than ``forward``. Raises ``SourceError`` (one line,
+    with the next step) and ``WeightError`` when a state dict does not fit.
     """
     if isinstance(source, (str, os.PathLike)):
         opened = _open_path(os.fspath(source), trust_code, model_factory)
