@@ -48,6 +48,7 @@ class Origin:
     file: str = ""
     line: int = 0
     text: str = ""
+    stack: tuple[tuple[str, int], ...] = ()  # (file, line) of the source's frames, outermost first
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.file else self.name
@@ -169,7 +170,7 @@ class Node:
         self.origin = origin or Origin()
         self.outputs: list[Value] = []
         self.subgraphs: dict[str, Graph] = subgraphs or {}
-        self.notes: list[str] = []
+        self.method = ""  # of a layer, where it is not __call__ (an embedding's as_linear)
         self.set_args(args, kwargs or {}, params)
 
     @property
@@ -311,7 +312,8 @@ class Graph:
     states: dict[str, int] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)  # module path -> source class
     signatures: dict[str, list[str]] = field(default_factory=dict)  # module path -> forward's names
-    bound: dict[Any, list[tuple[str, Value]]] = field(default_factory=dict)  # (path, call) -> (name, value)
+    bound: dict[tuple[str, int], list[tuple[str, Value]]] = field(default_factory=dict)  # a call's arguments
+    replaced: dict[Value, Value] = field(default_factory=dict)  # what passes put in a value's place
     name: str = "Model"
     notes: list[str] = field(default_factory=list)
 
@@ -335,6 +337,14 @@ class Graph:
         """Every use of ``old`` (in subgraphs too) becomes a use of ``new``."""
         for user in old.users:
             user.replace_input(old, new)
+        if isinstance(new, Value):
+            self.replaced[old] = new
+
+    def current(self, value: Value) -> Value:
+        """The value that stands for ``value`` after all replacements."""
+        while value in self.replaced:
+            value = self.replaced[value]
+        return value
 
     def erase(self, node: Node) -> None:
         if any(v.uses for v in node.outputs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytorch_to_mlx.graph.dims import Dim, FloorDiv, as_dim, is_static
+from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.infer import rule
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.graph.rules import broadcast
@@ -94,3 +95,81 @@ def _zero_masked_rows(out: Value, mask: Value) -> Any:
 @rule("nn.prelu")
 def _prelu(x: Value, alpha: Value) -> Any:
     return broadcast(x.dims, alpha.dims), x.dtype
+
+
+@rule("ops.pad_constant", "ops.pad_reflect", "ops.pad_replicate", "ops.pad_circular")
+def _pad(x: Value, pads: tuple[tuple[Dim, Dim], ...], *_: Any) -> Any:
+    sizes = (as_dim(d + lo + hi) for d, (lo, hi) in zip(x.dims, pads, strict=True))
+    return tuple(sizes), x.dtype
+
+
+@rule("ops.conv_integer", "ops.conv_complex")
+def _conv_general(
+    x: Value, weight: Value, stride: Any, padding: Any, dilation: Any, groups: int = 1
+) -> Any:
+    return _conv(x, weight, None, stride, padding, dilation, groups)
+
+
+def _pooled(
+    x: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> tuple[Dim, ...]:
+    """Sizes after pooling; with ``ceil_mode`` and a symbolic size the last window is taken to fit."""
+    sizes = []
+    settings = zip(kernel, stride, padding, dilation, strict=True)
+    for size, (k, s, p, d) in zip(x.dims[-1 - len(kernel) : -1], settings, strict=True):
+        reach = size + 2 * p - d * (k - 1) - 1
+        count = (-_floor_div(-reach, s) if ceil_mode else _floor_div(reach, s)) + 1
+        if ceil_mode and is_static(size) and (count - 1) * s >= size + p:
+            count -= 1
+        sizes.append(count)
+    return (*x.dims[: -1 - len(kernel)], *sizes, x.dims[-1])
+
+
+@rule("ops.max_pool")
+def _max_pool(
+    x: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool = False
+) -> Any:
+    return _pooled(x, kernel, stride, padding, dilation, ceil_mode), x.dtype
+
+
+@rule("ops.max_pool_with_indices")
+def _max_pool_with_indices(
+    x: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool = False
+) -> Any:
+    shape = _pooled(x, kernel, stride, padding, dilation, ceil_mode)
+    return [(shape, x.dtype), (shape, DType("int64"))]
+
+
+@rule("ops.avg_pool")
+def _avg_pool(
+    x: Value, kernel: Any, stride: Any, padding: Any, ceil_mode: bool = False, **_: Any
+) -> Any:
+    return _pooled(x, kernel, stride, padding, (1,) * len(kernel), ceil_mode), x.dtype
+
+
+def _resized(x: Value, sizes: Any) -> tuple[Dim, ...]:
+    old = x.dims[-1 - len(sizes) : -1]
+    new = (o if s is None else s for o, s in zip(old, sizes, strict=True))
+    return (*x.dims[: -1 - len(sizes)], *new, x.dims[-1])
+
+
+@rule("ops.adaptive_avg_pool", "ops.adaptive_max_pool")
+def _adaptive(x: Value, output_size: Any) -> Any:
+    return _resized(x, output_size), x.dtype
+
+
+@rule("ops.adaptive_max_pool_with_indices")
+def _adaptive_with_indices(x: Value, output_size: Any) -> Any:
+    shape = _resized(x, output_size)
+    return [(shape, x.dtype), (shape, DType("int64"))]
+
+
+@rule("ops.max_unpool")
+def _max_unpool(x: Value, indices: Value, output_size: Any) -> Any:
+    return _resized(x, output_size), x.dtype
+
+
+@rule("ops.fractional_max_pool")
+def _fractional(x: Value, kernel: Any, output_size: Any, samples: Value) -> Any:
+    shape = _resized(x, output_size)
+    return [(shape, x.dtype), (shape, DType("int64"))]

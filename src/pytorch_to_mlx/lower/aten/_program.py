@@ -17,6 +17,7 @@ from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.lower.aten import load_families
+from pytorch_to_mlx.lower.aten._origin import source_stack
 from pytorch_to_mlx.lower.aten._symbols import to_expr
 from pytorch_to_mlx.lower.registry import Unsupported
 
@@ -266,7 +267,7 @@ class _Lowering:
     def _origin(self, node: fx.Node) -> Origin:
         op = op_name(node.target) if not isinstance(node.target, str) else node.target
         file, line, text = self.captured.source_line(node.meta.get("stack_trace"))
-        return Origin(op, node.name, file, line, text)
+        return Origin(op, node.name, file, line, text, source_stack(node.meta.get("stack_trace")))
 
 
 class _Failed:

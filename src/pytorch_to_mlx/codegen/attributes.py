@@ -1,0 +1,65 @@
+"""Names of children and weights: source paths to attribute chains of the emitted model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from pytorch_to_mlx.codegen.homes import Homes, leaf, parent
+from pytorch_to_mlx.codegen.names import attribute, unique
+from pytorch_to_mlx.graph import Graph
+
+
+class Attributes:
+    """The emitted module tree: for every source path its attribute name (or list index) in its parent."""
+
+    def __init__(self, graph: Graph, homes: Homes, region_paths: set[str]) -> None:
+        self.lists = homes.lists
+        self.children: dict[str, list[str]] = defaultdict(list)
+        order = {path: i for i, path in enumerate([*graph.classes, *graph.params])}
+        paths = sorted(
+            set(homes.layers) | set(homes.plain) | {p for p in region_paths if p},
+            key=lambda p: (order.get(p, _first_param(p, order)), p),
+        )
+        for path in paths:
+            self._add(path)
+        self.parts: dict[str, str | int] = {"": ""}
+        for path in list(self.children):
+            self._name_children(path)
+
+    def _add(self, path: str) -> None:
+        while path:
+            siblings = self.children[parent(path)]
+            if path in siblings:
+                return
+            siblings.append(path)
+            path = parent(path)
+
+    def _name_children(self, path: str) -> None:
+        if path in self.lists:
+            self.children[path].sort(key=lambda p: int(leaf(p)))
+            for i, child in enumerate(self.children[path]):
+                self.parts[child] = i
+            return
+        taken: set[str] = set()
+        for child in self.children[path]:
+            name = unique(attribute(leaf(child)), taken)
+            taken.add(name)
+            self.parts[child] = name
+
+    def chain(self, path: str, base: str = "") -> list[str | int]:
+        """Attribute names and list indices from module ``base`` down to ``path``."""
+        out: list[str | int] = []
+        while path != base:
+            if not path:
+                raise KeyError(f"{path!r} is not below {base!r}")
+            out.append(self.parts[path])
+            path = parent(path)
+        return out[::-1]
+
+    def target(self, path: str) -> str:
+        """The dotted name in the emitted package (``layers.0.weight``)."""
+        return ".".join(str(p) for p in self.chain(path))
+
+
+def _first_param(path: str, order: dict[str, int]) -> int:
+    return min((i for p, i in order.items() if p.startswith(path + ".")), default=len(order))

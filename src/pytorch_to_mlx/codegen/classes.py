@@ -1,0 +1,299 @@
+"""One class for all structurally equal modules; constants that differ become constructor arguments."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+
+from pytorch_to_mlx.codegen import constructors
+from pytorch_to_mlx.codegen.attributes import Attributes
+from pytorch_to_mlx.codegen.homes import Homes, leaf
+from pytorch_to_mlx.codegen.loops import trim_slices
+from pytorch_to_mlx.codegen.methods import Context, Method
+from pytorch_to_mlx.codegen.names import argument, class_name, unique
+from pytorch_to_mlx.codegen.regions import Region
+from pytorch_to_mlx.graph import Graph
+
+# Constructor arguments are given by position up to this many.
+MAX_POSITIONAL = 3
+
+
+@dataclass
+class ModuleCode:
+    """A module instance before merging: its constructor statements and methods."""
+
+    path: str
+    cls: str
+    init: list[ast.stmt]
+    methods: list[Method]
+    class_def: ClassCode | None = None
+    values: list[object] = field(default_factory=list)
+
+
+@dataclass
+class ClassCode:
+    """A class of the emitted file; ``columns`` are the constants that its instances set."""
+
+    name: str
+    instances: list[ModuleCode]
+    parameters: list[str] = field(default_factory=list)
+    columns: list[int] = field(default_factory=list)
+    slots: dict[int, str] = field(default_factory=dict)
+
+
+class ClassBuilder:
+    """Walks the module tree from the leaves up and groups equal modules."""
+
+    def __init__(self, graph: Graph, homes: Homes, attributes: Attributes, context: Context, root: Region) -> None:
+        self.graph, self.homes, self.attributes, self.context = graph, homes, attributes, context
+        self.regions: dict[str, list[Region]] = defaultdict(list)
+        for region in root.walk():
+            self.regions[region.frame.path].append(region)
+        self.names: set[str] = set()
+        self.modules: dict[str, ModuleCode] = {}
+        self.classes: list[ClassCode] = []
+
+    def build(self) -> list[ClassCode]:
+        """Classes in the order they must appear in the file."""
+        by_height: dict[int, list[str]] = defaultdict(list)
+        self._height("", by_height)
+        for height in sorted(by_height):
+            groups: dict[str, list[ModuleCode]] = defaultdict(list)
+            for path in by_height[height]:
+                module = self._module(path)
+                self.modules[path] = module
+                groups[_skeleton(module)].append(module)
+            by_class: dict[str, list[list[ModuleCode]]] = defaultdict(list)
+            for group in groups.values():
+                by_class[group[0].cls].append(group)
+            for cls, variants in by_class.items():
+                self._name_variants(cls, variants)
+        return self.classes
+
+    def _is_module(self, path: str) -> bool:
+        return path not in self.homes.layers and path not in self.homes.plain and path not in self.homes.lists
+
+    def _height(self, path: str, by_height: dict[int, list[str]]) -> int:
+        height = 0
+        for child in self.attributes.children.get(path, []):
+            below = self._height(child, by_height)
+            height = max(height, below + 1 if self._is_module(child) or child in self.homes.lists else 0)
+        if self._is_module(path):
+            by_height[height].append(path)
+        return height
+
+    # -- one module ----------------------------------------------------------------------------------
+
+    def _module(self, path: str) -> ModuleCode:
+        init: list[ast.stmt] = []
+        lengths: dict[str, int] = {}
+        for child in self.attributes.children.get(path, []):
+            name = str(self.attributes.parts[child])
+            target = ast.Attribute(ast.Name("self", ast.Load()), name, ast.Store())
+            init.append(ast.Assign([target], self._constructor(child), lineno=0))
+            self._list_lengths(child, f"self.{name}", lengths)
+        methods = self._methods(path)
+        for method in methods:
+            trim_slices(method.body, lengths)
+        return ModuleCode(path, self._class_of(path), init, methods)
+
+    def _list_lengths(self, path: str, text: str, lengths: dict[str, int]) -> None:
+        if path in self.homes.lists:
+            lengths[text] = len(self.attributes.children[path])
+        for child in self.attributes.children.get(path, []):
+            part = self.attributes.parts[child]
+            self._list_lengths(child, f"{text}[{part}]" if isinstance(part, int) else f"{text}.{part}", lengths)
+
+    def _constructor(self, path: str) -> ast.expr:
+        if path in self.homes.layers:
+            return constructors.layer(self.homes.layers[path])
+        if path in self.homes.plain:
+            return constructors.placeholder(self.homes.plain[path])
+        if path in self.homes.lists:
+            return constructors.list_of([self._constructor(c) for c in self.attributes.children[path]])
+        module = self.modules[path]
+        assert module.class_def is not None
+        code = module.class_def
+        values = [constructors.constant(module.values[c]) for c in code.columns]
+        function = ast.Name(code.name, ast.Load())
+        if len(values) <= MAX_POSITIONAL:
+            return ast.Call(function, values, [])
+        keywords = [ast.keyword(k, v) for k, v in zip(code.parameters, values, strict=True)]
+        return ast.Call(function, [], keywords)
+
+    def _methods(self, path: str) -> list[Method]:
+        """The distinct methods of a module, one for each different body among its calls."""
+        out: list[Method] = []
+        seen: set[str] = set()
+        for region in self.regions.get(path, []):
+            method = self.context.methods[region]
+            if method.name not in seen:
+                seen.add(method.name)
+                out.append(method)
+        return out
+
+    def _class_of(self, path: str) -> str:
+        cls = self.graph.classes.get(path, "")
+        if not path:
+            return class_name(self.graph.name, "Model")
+        if cls in ("", "ModuleDict", "ModuleList", "Sequential", "ParameterList", "ParameterDict"):
+            return class_name("".join(p.title() for p in leaf(path).split("_")), "Group")
+        return class_name(cls)
+
+    # -- groups --------------------------------------------------------------------------------------
+
+    def _name_variants(self, cls: str, variants: list[list[ModuleCode]]) -> None:
+        main = max(variants, key=len)
+        base = _child_names(main[0])
+        for group in variants:
+            name = cls
+            if group is not main:
+                mine = _child_names(group[0])
+                more, less = [c for c in mine if c not in base], [c for c in base if c not in mine]
+                if more:
+                    name = f"{cls}With{_camel(more[0])}"
+                elif less:
+                    name = f"{cls}Without{_camel(less[0])}"
+            name = unique(name, self.names).replace("_", "") if name in self.names else name
+            self.names.add(name)
+            self._make_class(name, group)
+
+    def _make_class(self, name: str, group: list[ModuleCode]) -> None:
+        code = ClassCode(name, group)
+        for module in group:
+            module.class_def = code
+            module.values = [c.value for c in _constants(module)]
+        labels = _labels(group[0])
+        by_vector: dict[tuple[str, ...], str] = {}
+        taken = {"self"}
+        for i, column in enumerate(zip(*(m.values for m in group), strict=True)):
+            if len({repr(v) for v in column}) == 1:
+                continue
+            vector = tuple(repr(v) for v in column)
+            if vector not in by_vector:
+                by_vector[vector] = unique(labels[i], taken)
+                taken.add(by_vector[vector])
+                code.parameters.append(by_vector[vector])
+                code.columns.append(i)
+            code.slots[i] = by_vector[vector]
+        self.classes.append(code)
+
+
+def class_ast(code: ClassCode) -> tuple[list[ast.stmt], list[Method], list[str]]:
+    """Constructor body and methods of a class with its parameters in place of the constants.
+
+    Returns the statements of ``__init__`` (without ``super().__init__()``), the methods, and the
+    parameters that methods need (stored as attributes).
+    """
+    module = code.instances[0]
+    methods = [replace(m, body=copy.deepcopy(m.body)) for m in module.methods]
+    sample = ModuleCode(module.path, module.cls, copy.deepcopy(module.init), methods)
+    slots = _constants(sample)
+    in_init = len(_constants(ModuleCode("", "", sample.init, [])))
+    stored: list[str] = []
+    for i, slot in enumerate(slots):
+        parameter = code.slots.get(i)
+        if parameter is None:
+            continue
+        if i >= in_init and parameter not in stored:
+            stored.append(parameter)
+        _replace(slot, parameter, as_attribute=i >= in_init)
+    replacer = _Replacer()
+    init = [replacer.visit(s) for s in sample.init]
+    for method in sample.methods:
+        method.body = [replacer.visit(s) for s in method.body]
+    return init, sample.methods, stored
+
+
+
+
+def _replace(slot: ast.Constant, parameter: str, *, as_attribute: bool) -> None:
+    name: ast.expr = ast.Name(parameter, ast.Load())
+    if as_attribute:
+        name = ast.Attribute(ast.Name("self", ast.Load()), parameter, ast.Load())
+    slot.kind = None
+    slot.__dict__["replacement"] = name
+
+
+class _Replacer(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return node.__dict__.get("replacement", node)  # type: ignore[no-any-return]
+
+
+def _child_names(module: ModuleCode) -> list[str]:
+    return [s.targets[0].attr for s in module.init if isinstance(s, ast.Assign)]  # type: ignore[attr-defined]
+
+
+def _camel(name: str) -> str:
+    return "".join(p[:1].upper() + p[1:] for p in name.split("_"))
+
+
+def _is_slot(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and node.value is not None
+
+
+def _constants(module: ModuleCode) -> list[ast.Constant]:
+    """Numbers in constructor and methods, in a fixed order."""
+    found: list[ast.Constant] = []
+    for statement in [*module.init, *(s for m in module.methods for s in m.body)]:
+        found += [n for n in ast.walk(statement) if _is_slot(n)]  # type: ignore[misc]
+    return found
+
+
+def _labels(module: ModuleCode) -> list[str]:
+    """A parameter name for each constant: the layer argument it is passed to, else a neutral word."""
+    labels: dict[int, str] = {}
+    for statement in module.init:
+        for call in [n for n in ast.walk(statement) if isinstance(n, ast.Call)]:
+            names = _argument_names(call)
+            for i, a in enumerate(call.args):
+                for n in ast.walk(a):
+                    if _is_slot(n):
+                        labels.setdefault(id(n), names[i] if i < len(names) else "size")
+            for k in call.keywords:
+                for n in ast.walk(k.value):
+                    if _is_slot(n):
+                        labels.setdefault(id(n), argument(k.arg or "value"))
+    return [labels.get(id(c), "count" if isinstance(c.value, int) else "scale") for c in _constants(module)]
+
+
+def _argument_names(call: ast.Call) -> list[str]:
+    import inspect
+
+    import mlx.nn as nn
+
+    text = ast.unparse(call.func)
+    if text == "range":
+        return ["num_layers"]
+    if text == "mx.zeros":
+        return ["size"]
+    cls = getattr(nn, text.removeprefix("nn."), None) if text.startswith("nn.") else None
+    if cls is None:
+        return []
+    return [p for p in inspect.signature(cls.__init__).parameters if p != "self"]
+
+
+def _skeleton(module: ModuleCode) -> str:
+    """Text that is equal for modules which one class can serve: numbers and local names masked."""
+    parts = [module.cls]
+    parts += [_mask(s, {}) for s in module.init]
+    for method in module.methods:
+        names = {a: f"a{i}" for i, a in enumerate(method.arguments)}
+        parts.append(f"def {method.name}/{len(method.arguments)}")
+        parts += [_mask(s, names) for s in method.body]
+    return "\n".join(parts)
+
+
+def _mask(statement: ast.stmt, names: dict[str, str]) -> str:
+    s = copy.deepcopy(statement)
+    for node in ast.walk(s):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id not in names:
+            names[node.id] = f"n{len(names)}"
+    for node in ast.walk(s):
+        if isinstance(node, ast.Name):
+            node.id = names.get(node.id, node.id)
+        elif isinstance(node, ast.Constant) and _is_slot(node):
+            node.value = "?"
+    return ast.dump(s)

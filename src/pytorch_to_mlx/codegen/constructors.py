@@ -1,0 +1,82 @@
+"""Constructor expressions: ``nn.Linear(64, 96, bias=False)``, lists of blocks, weight placeholders."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import Any
+
+import mlx.nn as nn
+
+from pytorch_to_mlx.codegen.expressions import callee, constant, dtype_expr
+from pytorch_to_mlx.codegen.homes import LayerPlace
+from pytorch_to_mlx.graph import Param
+from pytorch_to_mlx.graph.dims import is_static
+from pytorch_to_mlx.graph.dtypes import DType
+
+
+def layer(place: LayerPlace) -> ast.expr:
+    """The constructor call of an ``nn`` layer: leading arguments by position, defaults left out."""
+    cls = getattr(nn, place.target.removeprefix("nn."))
+    parameters = [p for p in inspect.signature(cls.__init__).parameters.values() if p.name != "self"]
+    config = dict(place.config)
+    args: list[ast.expr] = []
+    keywords: list[ast.keyword] = []
+    positional = True
+    for p in parameters:
+        if p.name not in config:
+            positional = False
+            continue
+        value = config.pop(p.name)
+        required = p.default is inspect.Parameter.empty
+        if not required and value == p.default and type(value) is type(p.default):
+            positional = False
+        elif positional and (required or p.name in ("stride",)):
+            args.append(_literal(value))
+        else:
+            keywords.append(ast.keyword(p.name, _literal(value)))
+    keywords += [ast.keyword(k, _literal(v)) for k, v in config.items()]
+    return ast.Call(callee(place.target), args, keywords)
+
+
+def _literal(value: Any) -> ast.expr:
+    if isinstance(value, DType):
+        return dtype_expr(value)
+    if isinstance(value, tuple):
+        return ast.Tuple([_literal(v) for v in value], ast.Load())
+    return constant(value)
+
+
+def placeholder(p: Param) -> ast.expr:
+    """``mx.zeros(shape)``: lazy, replaced when the weights are loaded."""
+    shape = ast.Tuple([constant(int(d)) for d in p.value.dims if is_static(d)], ast.Load())
+    args: list[ast.expr] = [shape]
+    if not DType(str(p.value.dtype)).is_floating:
+        args.append(dtype_expr(str(p.value.dtype)))
+    return ast.Call(callee("mx.zeros"), args, [])
+
+
+def list_of(elements: list[ast.expr]) -> ast.expr:
+    """A list; runs of equal elements become comprehensions."""
+    dumps = [ast.dump(e) for e in elements]
+    if len(elements) > 1 and len(set(dumps)) == 1:
+        return ast.ListComp(elements[0], [_repeat(len(elements))])
+    items: list[ast.expr] = []
+    at = 0
+    while at < len(elements):
+        end = at
+        while end < len(elements) and dumps[end] == dumps[at]:
+            end += 1
+        if end - at >= 3 and isinstance(elements[at], ast.Call):
+            items.append(ast.Starred(ast.ListComp(elements[at], [_repeat(end - at)]), ast.Load()))
+        else:
+            items.extend(elements[at:end])
+        at = end
+    return ast.List(items, ast.Load())
+
+
+def _repeat(count: int) -> ast.comprehension:
+    times = ast.Call(ast.Name("range", ast.Load()), [ast.Constant(count)], [])
+    return ast.comprehension(ast.Name("_", ast.Store()), times, [], 0)
+
+

@@ -1,0 +1,209 @@
+"""Where things live: the module path of every layer, and the module whose method holds each call.
+
+A layer takes the path of the source module that owns its weights. A call belongs to the innermost
+module of its scope from which every weight it uses can be reached as ``self.<child>...``, so a tied
+embedding used by an output head moves up to their common ancestor.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from pytorch_to_mlx.codegen.names import identifier
+from pytorch_to_mlx.graph import Frame, Graph, Node, Param, Value
+
+# A module without weights is written inline when its body is at most this many calls.
+INLINE_CALLS = 3
+
+
+@dataclass
+class LayerPlace:
+    """An ``nn`` layer of the emitted model: its path, constructor and weights by the layer's own names."""
+
+    path: str
+    target: str
+    config: dict[str, object]
+    params: dict[str, Param] = field(default_factory=dict)
+
+
+@dataclass
+class Homes:
+    """The result: layers by path, the layer of each layer node, and each top-level node's module frames."""
+
+    layers: dict[str, LayerPlace]
+    layer_of: dict[Node, str]
+    frames: dict[Node, tuple[Frame, ...]]
+    plain: dict[str, Param]  # weights that are attributes of a module, by source path
+    lists: set[str]
+
+
+def parent(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def leaf(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def is_ancestor(path: str, of: str, *, strict: bool = True) -> bool:
+    """Whether module ``path`` contains module ``of``; the root (``""``) contains all."""
+    if path == of:
+        return not strict
+    return path == "" or of.startswith(path + ".")
+
+
+def find_homes(graph: Graph) -> Homes:
+    """Places layers and calls."""
+    param_of = graph.param_of()
+    layer_of, layers = _place_layers(graph, param_of)
+    in_layers = {id(p) for place in layers.values() for p in place.params.values()}
+    used = {param_of[v].path: param_of[v] for _, n in graph.walk() for v in n.inputs() if v in param_of}
+    plain = {path: p for path, p in used.items() if id(p) not in in_layers}
+    plain.update({path: graph.params[path] for path in graph.states if path in graph.params})
+    owner = {p.path: parent(p.path) for p in graph.params.values()}
+    owner.update({p.path: place.path for place in layers.values() for p in place.params.values()})
+    frames = {n: _reachable(n, graph, param_of, layer_of, layers, owner) for n in graph.nodes}
+    lists = _dissolve(frames, layers, plain)
+    return Homes(layers, layer_of, frames, plain, lists)
+
+
+# -- layers ------------------------------------------------------------------------------------------
+
+
+def _place_layers(graph: Graph, param_of: dict[Value, Param]) -> tuple[dict[Node, str], dict[str, LayerPlace]]:
+    owned: dict[str, set[str]] = defaultdict(set)
+    for p in graph.params.values():
+        if p.value.uses or p.path in graph.states:
+            owned[parent(p.path)].add(p.path)
+    nodes = [n for _, n in graph.walk() if n.is_layer]
+    by_weights: dict[tuple[str, ...], str] = {}
+    layer_of: dict[Node, str] = {}
+    layers: dict[str, LayerPlace] = {}
+    plain_users = _plain_users(graph, param_of)
+    for node in nodes:
+        params = {k: param_of[v] for k, v in node.params.items()}
+        key = tuple(p.path for p in params.values())
+        if key and key in by_weights:
+            layer_of[node] = by_weights[key]
+            continue
+        path = _layer_path(node, params, owned, layers, plain_users)
+        layers[path] = LayerPlace(path, node.target, dict(node.kwargs), params)
+        layer_of[node] = path
+        if key:
+            by_weights[key] = path
+    return layer_of, layers
+
+
+def _plain_users(graph: Graph, param_of: dict[Value, Param]) -> Counter[str]:
+    """How many calls that are no layers use each weight."""
+    return Counter(
+        param_of[v].path for _, n in graph.walk() if not n.is_layer for v in n.inputs() if v in param_of
+    )
+
+
+def _layer_path(
+    node: Node,
+    params: dict[str, Param],
+    owned: dict[str, set[str]],
+    layers: dict[str, LayerPlace],
+    plain_users: Counter[str],
+) -> str:
+    paths = [p.path for p in params.values()]
+    prefixes = {parent(p) for p in paths}
+    if not paths:
+        base = node.scope[-1].path if node.scope else ""
+        return _free(f"{base}.{_kind(node)}".lstrip("."), layers)
+    if len(prefixes) == 1:
+        prefix = next(iter(prefixes))
+        alone = owned[prefix] <= set(paths) and not any(is_ancestor(prefix, other) for other in owned if owned[other])
+        if prefix and alone and prefix not in layers and not any(plain_users[p] for p in paths if node.target == ""):
+            return prefix
+    else:
+        prefix = _common(prefixes)
+    stem = identifier(_stem(leaf(paths[0])) or _kind(node), "layer")
+    return _free(f"{prefix}.{stem}".lstrip("."), layers)
+
+
+def _stem(name: str) -> str:
+    """``in_proj`` for ``in_proj_weight``; nothing for a bare ``weight``."""
+    for suffix in ("_weight", ".weight", "weight", "_kernel", "_w"):
+        if name.endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _kind(node: Node) -> str:
+    return node.target.rpartition(".")[2].lower()
+
+
+def _free(path: str, layers: dict[str, LayerPlace]) -> str:
+    n, out = 2, path
+    while out in layers:
+        out, n = f"{path}_{n}", n + 1
+    return out
+
+
+def _common(paths: set[str]) -> str:
+    parts = [p.split(".") for p in paths]
+    out = []
+    for column in zip(*parts, strict=False):
+        if len(set(column)) > 1:
+            break
+        out.append(column[0])
+    return ".".join(out)
+
+
+# -- calls -------------------------------------------------------------------------------------------
+
+
+def _reachable(
+    node: Node,
+    graph: Graph,
+    param_of: dict[Value, Param],
+    layer_of: dict[Node, str],
+    layers: dict[str, LayerPlace],
+    owner: dict[str, str],
+) -> tuple[Frame, ...]:
+    """The scope, cut where a weight of the call would no longer be inside ``self``."""
+    inside = [node]
+    for sub in node.subgraphs.values():
+        inside.extend(n for _, n in sub.walk())
+    owners: list[tuple[str, bool]] = []
+    for n in inside:
+        if n in layer_of:
+            owners.append((layer_of[n], True))
+        else:
+            owners += [(owner[param_of[v].path], False) for v in n.inputs() if v in param_of]
+    frames: list[Frame] = []
+    for i, frame in enumerate(node.scope):
+        if i and (frame.path in layers or not all(_holds(frame.path, o, strict) for o, strict in owners)):
+            break
+        frames.append(frame)
+    return tuple(frames) or (Frame("", graph.name),)
+
+
+def _holds(path: str, owner: str, strict: bool) -> bool:
+    return is_ancestor(path, owner, strict=strict)
+
+
+def _dissolve(frames: dict[Node, tuple[Frame, ...]], layers: dict[str, LayerPlace], plain: dict[str, Param]) -> set[str]:
+    """Drops frames of containers and of small modules without weights; returns the paths of lists."""
+    weights = set(layers) | set(plain)
+    paths = {f.path for fs in frames.values() for f in fs}
+    children: dict[str, set[str]] = defaultdict(set)
+    for path in weights | paths:
+        while path:
+            children[parent(path)].add(leaf(path))
+            path = parent(path)
+    lists = {p for p, kids in children.items() if p and p not in layers and all(k.isdigit() for k in kids)}
+    size = Counter(f.key for fs in frames.values() for f in fs)
+    drop = set()
+    for fs in frames.values():
+        for f in fs[1:]:
+            bare = not any(is_ancestor(f.path, w, strict=False) for w in weights)
+            if f.path in lists or (bare and size[f.key] <= INLINE_CALLS):
+                drop.add(f.key)
+    for node, fs in frames.items():
+        frames[node] = tuple(f for i, f in enumerate(fs) if i == 0 or f.key not in drop)
+    return lists

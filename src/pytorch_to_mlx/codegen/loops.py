@@ -1,0 +1,221 @@
+"""Folds runs of statements that differ only in a list index into ``for`` loops.
+
+Given::
+
+    x = self.layers[0](x, mask)
+    x = self.layers[1](x, mask)
+    x = self.layers[2](x, mask)
+
+Result::
+
+    for layer in self.layers:
+        x = layer(x, mask)
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from dataclasses import dataclass
+
+_MAX_PERIOD = 12
+
+
+@dataclass(frozen=True)
+class _Run:
+    start: int
+    period: int
+    count: int
+    first_index: int
+    renamed: tuple[str, str] | None  # (name in the first iteration, name in the others)
+
+
+def fold_loops(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The body with every foldable run of at least two iterations as a loop.
+
+    """
+    out: list[ast.stmt] = []
+    at = 0
+    while at < len(body):
+        run = _find_run(body, at)
+        if run is None:
+            out.append(body[at])
+            at += 1
+            continue
+        out.extend(_loop(body, run))
+        at += run.period * run.count
+    return out
+
+
+def _find_run(body: list[ast.stmt], start: int) -> _Run | None:
+    best: _Run | None = None
+    for period in range(1, min(_MAX_PERIOD, (len(body) - start) // 2) + 1):
+        run = _run_of(body, start, period)
+        if run and (best is None or run.count * run.period > best.count * best.period):
+            best = run
+    return best
+
+
+def _run_of(body: list[ast.stmt], start: int, period: int) -> _Run | None:
+    first = body[start : start + period]
+    first_index = _list_index(first)
+    if first_index is None or not all(isinstance(s, ast.Assign) for s in first):
+        return None
+    if start + 2 * period > len(body):
+        return None
+    second = body[start + period : start + 2 * period]
+    if _list_index(second) != first_index + 1:
+        return None
+    model = [_skeleton(s, first_index + 1) for s in second]
+    renamed = _match_first(first, model, first_index)
+    if renamed is None:
+        return None
+    count = 2
+    while start + (count + 1) * period <= len(body):
+        block = body[start + count * period : start + (count + 1) * period]
+        if [_skeleton(s, first_index + count) for s in block] != model:
+            break
+        count += 1
+    return _Run(start, period, count, first_index, renamed if renamed[0] != renamed[1] else None)
+
+
+def _match_first(first: list[ast.stmt], model: list[str], index: int) -> tuple[str, str] | None:
+    """Whether the first iteration equals the others up to the name of the carried variable."""
+    if [_skeleton(s, index) for s in first] == model:
+        return ("", "")
+    carried = _target_names(first[-1])
+    read = [n.id for s in first for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    for name in dict.fromkeys(read):
+        if name == "self" or name in ("mx", "nn"):
+            continue
+        for new in carried:
+            renamed = [_rename_loads(copy.deepcopy(s), name, new) for s in first]
+            if name != new and [_skeleton(s, index) for s in renamed] == model:
+                return (name, new)
+    return None
+
+
+def _target_names(statement: ast.stmt) -> list[str]:
+    return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+
+
+def _rename_loads(statement: ast.stmt, old: str, new: str) -> ast.stmt:
+    for n in ast.walk(statement):
+        if isinstance(n, ast.Name) and n.id == old and isinstance(n.ctx, ast.Load):
+            n.id = new
+    return statement
+
+
+def _list_items(statement: ast.AST) -> list[ast.Subscript]:
+    """``self.a.b[3]`` subscripts: a constant index of an attribute chain from ``self``."""
+    return [
+        n
+        for n in ast.walk(statement)
+        if isinstance(n, ast.Subscript)
+        and isinstance(n.slice, ast.Constant)
+        and isinstance(n.slice.value, int)
+        and isinstance(n.value, ast.Attribute)
+        and ast.unparse(n.value).startswith("self.")
+    ]
+
+
+def _list_index(block: list[ast.stmt]) -> int | None:
+    for statement in block:
+        for item in _list_items(statement):
+            return item.slice.value  # type: ignore[attr-defined, no-any-return]
+    return None
+
+
+def _skeleton(statement: ast.stmt, index: int) -> str:
+    """The statement's source with the given list index replaced by a mark."""
+    s = copy.deepcopy(statement)
+    for item in _list_items(s):
+        if item.slice.value == index:  # type: ignore[attr-defined]
+            item.slice = ast.Name("INDEX", ast.Load())
+    return ast.dump(s)
+
+
+def _loop(body: list[ast.stmt], run: _Run) -> list[ast.stmt]:
+    block = [copy.deepcopy(s) for s in body[run.start + run.period : run.start + 2 * run.period]]
+    index = run.first_index + 1
+    lists = list(dict.fromkeys(ast.unparse(i.value) for s in block for i in _list_items(s) if i.slice.value == index))  # type: ignore[attr-defined]
+    taken = {n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name)}
+    names = {text: _element_name(text, taken) for text in lists}
+    block = [_ElementNames(names, index).visit(s) for s in block]
+    iterables = [_iterable(text, run) for text in lists]
+    target: ast.expr
+    if len(lists) == 1:
+        target, source = ast.Name(names[lists[0]], ast.Store()), iterables[0]
+    else:
+        target = ast.Tuple([ast.Name(names[t], ast.Store()) for t in lists], ast.Store())
+        strict = ast.keyword("strict", ast.Constant(True))
+        source = ast.Call(ast.Name("zip", ast.Load()), iterables, [strict])
+    loop = ast.For(target, source, block, [], lineno=0)
+    out: list[ast.stmt] = []
+    if run.renamed:
+        first, carried = run.renamed
+        out.append(ast.Assign([ast.Name(carried, ast.Store())], ast.Name(first, ast.Load()), lineno=0))
+    out.append(ast.fix_missing_locations(loop))
+    return [ast.fix_missing_locations(s) for s in out]
+
+
+def _iterable(text: str, run: _Run) -> ast.expr:
+    """The list, as a slice that :func:`trim_slices` turns into the bare list where it covers it."""
+    base = ast.parse(text, mode="eval").body
+    stop = ast.Constant(run.first_index + run.count)
+    return ast.Subscript(base, ast.Slice(ast.Constant(run.first_index), stop, None), ast.Load())
+
+
+def trim_slices(body: list[ast.stmt], lengths: dict[str, int]) -> None:
+    """``self.layers[0:4]`` becomes ``self.layers`` where the list has four elements (in place)."""
+    for statement in body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.For):
+                calls = node.iter.args if isinstance(node.iter, ast.Call) else [node.iter]
+                trimmed = [_trim(c, lengths) for c in calls]
+                if isinstance(node.iter, ast.Call):
+                    node.iter.args = trimmed
+                else:
+                    node.iter = trimmed[0]
+
+
+def _trim(e: ast.expr, lengths: dict[str, int]) -> ast.expr:
+    if not isinstance(e, ast.Subscript) or not isinstance(e.slice, ast.Slice):
+        return e
+    length = lengths.get(ast.unparse(e.value))
+    lower, upper = e.slice.lower, e.slice.upper
+    if isinstance(upper, ast.Constant) and upper.value == length:
+        upper = None
+    if isinstance(lower, ast.Constant) and lower.value == 0:
+        lower = None
+    if lower is None and upper is None:
+        return e.value
+    return ast.Subscript(e.value, ast.Slice(lower, upper, None), ast.Load())
+
+
+class _ElementNames(ast.NodeTransformer):
+    def __init__(self, names: dict[str, str], index: int) -> None:
+        self.names, self.index = names, index
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        if isinstance(node.slice, ast.Constant) and node.slice.value == self.index:
+            text = ast.unparse(node.value)
+            if text in self.names:
+                return ast.Name(self.names[text], ast.Load())
+        return self.generic_visit(node)
+
+
+def _element_name(text: str, taken: set[str]) -> str:
+    """``layer`` for ``self.layers``, ``block`` for ``self.blocks``; ``h_item`` for what has no singular."""
+    plural = text.rpartition(".")[2]
+    if plural.endswith("ies"):
+        base = plural[:-3] + "y"
+    elif plural.endswith("s") and not plural.endswith("ss") and len(plural) > 2:
+        base = plural[:-1]
+    else:
+        base = "layer" if len(plural) <= 2 or plural in ("layer", "features") else f"{plural}_item"
+    name, n = base, 2
+    while name in taken:
+        name, n = f"{base}_{n}", n + 1
+    taken.add(name)
+    return name

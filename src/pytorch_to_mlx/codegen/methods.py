@@ -1,0 +1,402 @@
+"""The body of one call of a module, as statements over its arguments."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy
+
+from pytorch_to_mlx.codegen import forms
+from pytorch_to_mlx.codegen.attributes import Attributes
+from pytorch_to_mlx.codegen.control import ControlFlow
+from pytorch_to_mlx.codegen.expressions import Renderer, attribute_chain, name
+from pytorch_to_mlx.codegen.homes import Homes
+from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, shorten
+from pytorch_to_mlx.codegen.loops import fold_loops
+from pytorch_to_mlx.codegen.names import argument, unique
+from pytorch_to_mlx.codegen.regions import Item, Region
+from pytorch_to_mlx.codegen.sizes import Sizes
+from pytorch_to_mlx.codegen.source_names import assigned_names, enclosing_class
+from pytorch_to_mlx.graph import Graph, Node, Param, Tree, Value
+
+# An expression is written inside another one while it stays below these.
+MAX_WIDTH = 76
+MAX_CALLS = 6
+
+
+@dataclass
+class Method:
+    """A rendered call: arguments, statements, and what the caller must add for sizes (``extra``)."""
+
+    region: Region
+    arguments: list[str]
+    body: list[ast.stmt]
+    extra: list[sympy.Expr] = field(default_factory=list)
+    called: list[tuple[str, str]] = field(default_factory=list)
+    name: str = "__call__"
+
+
+@dataclass
+class Context:
+    """What all methods of a model share."""
+
+    graph: Graph
+    homes: Homes
+    attributes: Attributes
+    param_of: dict[Value, Param]
+    methods: dict[Region, Method] = field(default_factory=dict)
+    method_names: dict[Region, str] = field(default_factory=dict)
+    used_ops: set[str] = field(default_factory=set)
+
+
+class MethodWriter:
+    """Writes one region. Child regions must have been written before (they say which sizes they lack)."""
+
+    def __init__(self, context: Context, region: Region) -> None:
+        self.context = context
+        self.region = region
+        self.path = region.frame.path
+        self.env: dict[Value, ast.expr] = {}
+        self.wanted: dict[str, str] = {}
+        self.statements: list[ast.stmt] = []
+        self.made: set[Value] = set()
+        self.defined_at: dict[Value, int] = {}
+        self.is_root = self.path == "" and not region.frame.call
+        arrays = list(region.inputs)
+        if self.is_root:
+            arrays += [v for v in context.graph.inputs if v not in arrays]
+        self.arrays = arrays
+        self.sizes = Sizes(arrays)
+        self.renderer = Renderer(self.value, self.sizes.expression)
+        self.counts = self._count_uses()
+
+    # -- values --------------------------------------------------------------------------------------
+
+    def value(self, v: Value) -> ast.expr:
+        if v in self.env:
+            return copy.deepcopy(self.env[v])
+        p = self.context.param_of.get(v)
+        if p is not None:
+            return self.self_path(p.path)
+        return name(f"_v{v.id}")
+
+    def self_path(self, path: str) -> ast.expr:
+        return attribute_chain(name("self"), self.context.attributes.chain(path, self.path))
+
+    def _count_uses(self) -> dict[Value, int]:
+        counts: dict[Value, int] = {}
+        for item in self.region.items:
+            used = item.inputs if isinstance(item, Region) else _occurrences(item)
+            for v in used:
+                counts[v] = counts.get(v, 0) + 1
+        for v in self.region.outputs:
+            counts[v] = counts.get(v, 0) + 1
+        for path, position in self.context.graph.states.items():
+            stored = self.context.graph.ret.args[position]
+            if isinstance(stored, Value) and path:
+                counts[stored] = counts.get(stored, 0) + 1
+        return counts
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def write(self) -> Method:
+        for i, item in enumerate(self.region.items):
+            if isinstance(item, Region):
+                self._call_region(item, i)
+            else:
+                self._call_node(item, i)
+        self._store_states()
+        self.statements.append(ast.Return(self._returned()))
+        return self._finish()
+
+    def _call_node(self, node: Node, at: int) -> None:
+        if node.subgraphs:
+            ControlFlow(self).write(node)
+            return
+        if node.target.startswith("ops."):
+            self.context.used_ops.add(node.target[4:])
+        function = None
+        if node in self.context.homes.layer_of:
+            function = self.self_path(self.context.homes.layer_of[node])
+            if node.method:
+                function = ast.Attribute(function, node.method, ast.Load())
+        if node.target == "host.item":
+            self._host_item(node)
+            return
+        expression = self.renderer.call(node, function)
+        in_list = function is not None and isinstance(function, ast.Subscript)
+        if len(node.outputs) == 1 and not in_list and self._inlines(node, expression, at):
+            self.env[node.output] = expression
+            return
+        self._assign(node.outputs, expression, node)
+
+    def _host_item(self, node: Node) -> None:
+        """A number that the data decides: evaluates the array (a sync) and binds the size symbol."""
+        v = node.output
+        kind = {"int": "int", "float": "float", "bool": "bool"}[v.kind]
+        call = ast.Call(ast.Attribute(self.renderer.arg(node.args[0]), "item", ast.Load()), [], [])
+        self._assign([v], ast.Call(name(kind), [call], []), node)
+        self.wanted[f"_v{v.id}"] = base_name(v, node, {}) or "count"
+        if isinstance(v.symbol, sympy.Symbol):
+            self.sizes.bind(v.symbol, f"_v{v.id}")
+
+    def _call_region(self, child: Region, at: int) -> None:
+        method = self.context.methods[child]
+        function: ast.expr = self.self_path(child.frame.path)
+        in_list = isinstance(function, ast.Subscript)
+        called = self.context.method_names.get(child, "__call__")
+        if called != "__call__":
+            function = ast.Attribute(function, called, ast.Load())
+        args = [self.value(v) for v in child.inputs]
+        args += [self.sizes.expression(e) for e in method.extra]
+        expression = ast.Call(function, args, [])
+        node = _last_node(child)
+        if len(child.outputs) == 1 and not in_list and self._inlines(child, expression, at):
+            self.env[child.outputs[0]] = expression
+            return
+        self._assign(child.outputs, expression, node, region=child)
+
+    def _assign(self, outputs: list[Value], e: ast.expr, node: Node | None, region: Region | None = None) -> None:
+        if not outputs:
+            return
+        used = [v if v.uses else None for v in outputs]
+        targets: list[ast.expr] = [ast.Name(f"_v{v.id}" if v else "_", ast.Store()) for v in used]
+        target = targets[0] if len(targets) == 1 else ast.Tuple(targets, ast.Store())
+        self.statements.append(ast.Assign([target], e, lineno=0))
+        for v in outputs:
+            self.made.add(v)
+            self.defined_at[v] = len(self.statements)
+            self.sizes.add_array(v)
+            hint = self._name_in_parent(region, v) if region is not None else base_name(v, node, {})
+            self.wanted[f"_v{v.id}"] = hint or self._inherit(node, v, region)
+
+    def _name_in_parent(self, region: Region, value: Value) -> str:
+        """The variable to which the calling statement assigns the module's result."""
+        node = _last_node(region)
+        cls = self.region.frame.cls
+        for file, line in reversed(node.origin.stack if node is not None else ()):
+            if enclosing_class(file, line) == cls:
+                names = assigned_names(file, line)
+                if len(names) == len(region.outputs):
+                    return shorten(names[region.outputs.index(value)])
+                return shorten(names[0]) if len(region.outputs) == 1 and names else ""
+        return ""
+
+    def _inherit(self, node: Node | None, v: Value, region: Region | None) -> str:
+        """Without a better name a value is called like what it was made from."""
+        sources = region.inputs if region is not None else (node.inputs() if node is not None else [])
+        for source in sources:
+            wanted = self.wanted.get(f"_v{source.id}")
+            if wanted and source.kind == "array" and source.dtype == v.dtype and len(sources) <= 2:
+                return wanted
+        return "x"
+
+    # -- inlining ------------------------------------------------------------------------------------
+
+    def _inlines(self, item: Item, expression: ast.expr, at: int) -> bool:
+        value = item.outputs[0]
+        if self.counts.get(value, 0) != 1 or value.kind != "array":
+            return False
+        if isinstance(item, Node) and (item.target in forms.OWN_LINE or forms.is_random(item.target)):
+            return False
+        user = self._user(value, at)
+        if user is None:
+            return value in self.region.outputs and len(self.region.outputs) == 1 and not self.context.graph.states
+        if isinstance(user, Node) and (user.subgraphs or len(user.outputs) > 1 and len(ast.unparse(expression)) > 40):
+            return False
+        if self._first_argument_of_list_element(user, value):
+            return False
+        text = ast.unparse(expression)
+        return len(text) <= MAX_WIDTH and _complexity(expression) <= MAX_CALLS
+
+    def _user(self, value: Value, at: int) -> Item | None:
+        for item in self.region.items[at + 1 :]:
+            used = item.inputs if isinstance(item, Region) else item.inputs()
+            if value in used:
+                return item
+        return None
+
+    def _first_argument_of_list_element(self, user: Item, value: Value) -> bool:
+        """Whether the user is ``self.layers[i](value)``: kept apart so that the calls fold into a loop."""
+        if isinstance(user, Region):
+            path, first = user.frame.path, user.inputs[0] if user.inputs else None
+        elif user in self.context.homes.layer_of:
+            path, first = self.context.homes.layer_of[user], user.args[0]
+        else:
+            return False
+        return first is value and isinstance(self.context.attributes.parts[path], int)
+
+    # -- ends ----------------------------------------------------------------------------------------
+
+    def _store_states(self) -> None:
+        """Assigns new values of buffers in the module that makes them (or the root)."""
+        graph = self.context.graph
+        for path, position in graph.states.items():
+            new = graph.ret.args[position]
+            if self._owns_state(path, new):
+                target = self.self_path(path)
+                target.ctx = ast.Store()  # type: ignore[attr-defined]
+                self.statements.append(ast.Assign([target], self.renderer.arg(new), lineno=0))
+
+    def _owns_state(self, path: str, new: Any) -> bool:
+        inner = [r for r in self.region.items if isinstance(r, Region)]
+        made_inside = any(new in {v for n in r.nodes() for v in n.outputs} and _contains(r, path) for r in inner)
+        if made_inside or not _contains(self.region, path):
+            return False
+        if self.is_root:
+            return True
+        return new in {v for n in self.region.nodes() for v in n.outputs}
+
+    def _returned(self) -> ast.expr:
+        if self.is_root:
+            graph = self.context.graph
+            return self.tree(graph.out_tree or Tree("none"), graph.ret.args)
+        outs = [self.value(v) for v in self.region.outputs]
+        return outs[0] if len(outs) == 1 else ast.Tuple(outs, ast.Load())
+
+    def tree(self, tree: Tree, leaves: tuple[Any, ...]) -> ast.expr:
+        """A nest of outputs as tuples, lists and dicts."""
+        if tree.kind == "leaf":
+            return self.renderer.arg(leaves[tree.index])
+        if tree.kind in ("none", "const"):
+            return self.renderer.arg(tree.value)
+        items = [self.tree(c, leaves) for c in tree.children]
+        if tree.kind == "dict":
+            return ast.Dict([ast.Constant(k) for k in tree.keys], items)
+        return ast.List(items, ast.Load()) if tree.kind == "list" else ast.Tuple(items, ast.Load())
+
+    def _finish(self) -> Method:
+        names, prologue = self._arguments()
+        bind_names = self._bind_sizes(set(names.values()))
+        extra_names = self._extra_arguments(set(names.values()) | set(bind_names.values()))
+        body = [*prologue, *self.statements]
+        reserved = set(bind_names.values()) | set(extra_names.values()) | set(self.context.used_ops) | {"mx", "nn", "math"}
+        allocator = Allocator(reserved)
+        local = allocator.allocate(body, names, self.wanted, set())
+        substitute = Substitute({**local, **bind_names, **extra_names})
+        body = [ast.fix_missing_locations(substitute.visit(s)) for s in body]
+        body = fold_loops(body)
+        arguments = self._argument_names(names) + list(extra_names.values())
+        return Method(self.region, arguments, body, list(self.sizes.extra))
+
+    def _arguments(self) -> tuple[dict[str, str], list[ast.stmt]]:
+        """Names of the method's arguments by placeholder, and statements that take nested inputs apart."""
+        if self.is_root:
+            return self._root_arguments()
+        known = {
+            self.context.graph.current(v): n
+            for n, v in self.context.graph.bound.get(self.region.frame.key, [])
+        }
+        taken: set[str] = set()
+        names: dict[str, str] = {}
+        for v in self.region.inputs:
+            base = shorten(known[v]) if v in known else base_name(v, v.node, {}) or shorten(v.hint) or "x"
+            if v not in known and v.node is not None and not base:
+                base = "x"
+            if not v in known and len(self.region.inputs) == 1:
+                base = base or "x"
+            picked = unique(base, taken)
+            taken.add(picked)
+            names[f"_v{v.id}"] = picked
+        return names, []
+
+    def _root_arguments(self) -> tuple[dict[str, str], list[ast.stmt]]:
+        graph = self.context.graph
+        names: dict[str, str] = {}
+        prologue: list[ast.stmt] = []
+        tree = graph.in_tree
+        if tree is None:
+            taken: set[str] = set()
+            for v in graph.inputs:
+                names[f"_v{v.id}"] = unique(argument(v.hint), taken)
+                taken.add(names[f"_v{v.id}"])
+            return names, prologue
+        leaves = _input_leaves(tree)
+        position = {leaf.index: i for i, leaf in enumerate(leaves)}
+        for key, child in zip(tree.keys, tree.children, strict=True):
+            if child.kind == "leaf":
+                names[f"_v{graph.inputs[position[child.index]].id}"] = argument(key)
+            elif any(True for _ in child.leaves()):
+                self._unpack_input(name(argument(key)), child, position, prologue)
+        return names, prologue
+
+    def _unpack_input(self, at: ast.expr, tree: Tree, position: dict[int, int], out: list[ast.stmt]) -> None:
+        if tree.kind == "leaf":
+            v = self.context.graph.inputs[position[tree.index]]
+            if v.uses or v in self.sizes.arrays:
+                out.append(ast.Assign([ast.Name(f"_v{v.id}", ast.Store())], at, lineno=0))
+                self.wanted[f"_v{v.id}"] = argument(v.hint)
+            return
+        keys: list[Any] = list(tree.keys) if tree.kind == "dict" else list(range(len(tree.children)))
+        for key, child in zip(keys, tree.children, strict=True):
+            self._unpack_input(ast.Subscript(at, ast.Constant(key), ast.Load()), child, position, out)
+
+    def _argument_names(self, names: dict[str, str]) -> list[str]:
+        if not self.is_root:
+            return [names[f"_v{v.id}"] for v in self.region.inputs]
+        tree = self.context.graph.in_tree
+        if tree is None:
+            return [names[f"_v{v.id}"] for v in self.context.graph.inputs]
+        return [
+            argument(k)
+            for k, c in zip(tree.keys, tree.children, strict=True)
+            if c.kind == "leaf" or any(True for _ in c.leaves())
+        ]
+
+    def _bind_sizes(self, taken: set[str]) -> dict[str, str]:
+        bindings, names = self.sizes.bindings(taken, lambda v: self.value(v))
+        front: list[ast.stmt] = []
+        later: dict[int, list[ast.stmt]] = {}
+        for value, statement in bindings:
+            at = self.defined_at.get(value)
+            if at is None:
+                front.append(statement)
+            else:
+                later.setdefault(at, []).append(statement)
+        rebuilt: list[ast.stmt] = list(front)
+        for i, statement in enumerate(self.statements):
+            rebuilt.extend(later.get(i, []))
+            rebuilt.append(statement)
+        rebuilt.extend(later.get(len(self.statements), []))
+        self.statements = rebuilt
+        return names
+
+    def _extra_arguments(self, taken: set[str]) -> dict[str, str]:
+        """Sizes that no array in reach determines become arguments."""
+        out: dict[str, str] = {}
+        for i, e in enumerate(self.sizes.extra):
+            base = e.name if isinstance(e, sympy.Symbol) else "size"
+            out[f"_e{i}"] = unique(argument(base), taken | set(out.values()))
+        return out
+
+
+def _input_leaves(tree: Tree) -> list[Tree]:
+    return sorted(tree.leaves(), key=lambda leaf: leaf.index)
+
+
+def _occurrences(node: Node) -> list[Value]:
+    """Values once per appearance; what a subgraph uses counts twice, so that it is never written inline."""
+    from pytorch_to_mlx.graph.ir import iter_values
+
+    out = list(iter_values((node.args, node.kwargs)))
+    for sub in node.subgraphs.values():
+        out.extend(v for v in sub.free_values() for _ in range(2))
+    return out
+
+
+def _complexity(e: ast.expr) -> int:
+    return sum(isinstance(n, (ast.Call, ast.BinOp, ast.Subscript)) for n in ast.walk(e))
+
+
+def _last_node(region: Region) -> Node | None:
+    nodes = region.nodes()
+    made = [n for n in nodes if any(v in region.outputs for v in n.outputs)]
+    return made[-1] if made else (nodes[-1] if nodes else None)
+
+
+def _contains(region: Region, path: str) -> bool:
+    p = region.frame.path
+    return p == "" or path.startswith(p + ".")

@@ -1,0 +1,201 @@
+"""Rebuilds the calls of modules: a tree of regions, each a contiguous run of calls with inputs and outputs.
+
+The order of calls may change within what the data dependencies allow, so that each call of a module is one
+piece. Where that is impossible (fusion or sharing tied a module to what surrounds it in both
+directions) the module is written inline in its parent.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Union
+
+import sympy
+
+from pytorch_to_mlx.codegen.forms import is_random
+from pytorch_to_mlx.codegen.homes import Homes
+from pytorch_to_mlx.graph import Frame, Graph, Node, Value
+from pytorch_to_mlx.graph.ir import RETURN
+
+Item = Union[Node, "Region"]
+
+
+@dataclass(eq=False)
+class Region:
+    """One call of one module: its items in order, the values it takes and gives."""
+
+    frame: Frame
+    items: list[Item] = field(default_factory=list)
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+
+    def nodes(self) -> list[Node]:
+        out: list[Node] = []
+        for item in self.items:
+            out.extend(item.nodes() if isinstance(item, Region) else [item])
+        return out
+
+    def walk(self) -> list[Region]:
+        out = [self]
+        for item in self.items:
+            if isinstance(item, Region):
+                out.extend(item.walk())
+        return out
+
+
+def build_regions(graph: Graph, homes: Homes) -> Region:
+    """The region of the root module."""
+    symbols = symbol_makers(graph)
+    nodes = [n for n in graph.nodes if n.target != RETURN]
+    root = Region(homes.frames[graph.nodes[0]][0] if graph.nodes else Frame("", graph.name))
+    root.items = _arrange(nodes, 1, homes, symbols)
+    params = set(graph.param_of())
+    _interfaces(root, params, set(iter_return(graph)), holders(graph))
+    return root
+
+
+def symbol_makers(graph: Graph) -> dict[sympy.Symbol, Node]:
+    """The node that makes each symbol which the data decides."""
+    made: dict[sympy.Symbol, Node] = {}
+    inputs = {s for v in graph.inputs for d in (v.shape or ()) for s in getattr(d, "free_symbols", ())}
+    for node in graph.nodes:
+        for v in node.outputs:
+            if v.symbol is not None and v.symbol not in inputs:
+                made.setdefault(v.symbol, node)
+    for node in graph.nodes:
+        for v in node.outputs:
+            for d in v.shape or ():
+                for s in getattr(d, "free_symbols", ()):
+                    if s not in inputs:
+                        made.setdefault(s, node)
+    return made
+
+
+def iter_return(graph: Graph) -> list[Value]:
+    return graph.ret.inputs() if graph.nodes and graph.ret.target == RETURN else []
+
+
+def _dependencies(nodes: list[Node], symbols: dict[sympy.Symbol, Node]) -> dict[Node, list[Node]]:
+    inside = set(nodes)
+    out: dict[Node, list[Node]] = {}
+    last_random: Node | None = None
+    for n in nodes:
+        deps = [v.node for v in n.inputs() if v.node is not None and v.node in inside]
+        deps += [symbols[s] for s in n.symbols() if s in symbols and symbols[s] in inside and symbols[s] is not n]
+        if is_random(n.target):
+            if last_random is not None:
+                deps.append(last_random)
+            last_random = n
+        out[n] = deps
+    return out
+
+
+def _arrange(
+    nodes: list[Node], depth: int, homes: Homes, symbols: dict[sympy.Symbol, Node]
+) -> list[Item]:
+    """Groups the nodes of one region by the child module they belong to, in dependency order."""
+    while True:
+        group_of: dict[Node, object] = {}
+        members: dict[object, list[Node]] = defaultdict(list)
+        for n in nodes:
+            frames = homes.frames[n]
+            key: object = frames[depth].key if len(frames) > depth else n
+            group_of[n] = key
+            members[key].append(n)
+        deps = _dependencies(nodes, symbols)
+        order, stuck = _sort(nodes, group_of, members, deps)
+        if not stuck:
+            break
+        _inline(stuck, members, depth, homes)
+    items: list[Item] = []
+    for key in order:
+        group = members[key]
+        if isinstance(key, Node):
+            items.append(key)
+            continue
+        region = Region(homes.frames[group[0]][depth])
+        region.items = _arrange(group, depth + 1, homes, symbols)
+        items.append(region)
+    return items
+
+
+def _sort(
+    nodes: list[Node], group_of: dict[Node, object], members: dict[object, list[Node]], deps: dict[Node, list[Node]]
+) -> tuple[list[object], list[object]]:
+    """Groups in dependency order, earliest first; the groups that cycles keep from being placed."""
+    position = {n: i for i, n in enumerate(nodes)}
+    first = {key: min(position[n] for n in group) for key, group in members.items()}
+    waits: dict[object, set[object]] = {key: set() for key in members}
+    feeds: dict[object, set[object]] = defaultdict(set)
+    for n in nodes:
+        for d in deps[n]:
+            a, b = group_of[d], group_of[n]
+            if a != b:
+                waits[b].add(a)
+                feeds[a].add(b)
+    ready = [(first[k], i, k) for i, (k, w) in enumerate(waits.items()) if not w]
+    heapq.heapify(ready)
+    order: list[object] = []
+    tick = len(members)
+    while ready:
+        _, _, key = heapq.heappop(ready)
+        order.append(key)
+        for nxt in feeds[key]:
+            waits[nxt].discard(key)
+            if not waits[nxt]:
+                tick += 1
+                heapq.heappush(ready, (first[nxt], tick, nxt))
+    return order, _on_cycles({k for k in members if waits[k]}, waits)
+
+
+def _on_cycles(stuck: set[object], waits: dict[object, set[object]]) -> list[object]:
+    """Of the groups that cannot be placed, those that others which cannot be placed wait for."""
+    while True:
+        needed = {k for key in stuck for k in waits[key]} & stuck
+        if needed == stuck:
+            return [k for k in waits if k in stuck]
+        stuck = needed
+
+
+def _inline(stuck: list[object], members: dict[object, list[Node]], depth: int, homes: Homes) -> None:
+    """Takes one module out of the hierarchy: the smallest that is part of a cycle."""
+    modules = [k for k in stuck if not isinstance(k, Node)]
+    if not modules:
+        raise AssertionError("calls depend on each other in a cycle")
+    smallest = min(modules, key=lambda k: len(members[k]))
+    for n in members[smallest]:
+        frames = homes.frames[n]
+        homes.frames[n] = frames[:depth] + frames[depth + 1 :]
+
+
+def _interfaces(region: Region, params: set[Value], needed: set[Value], holder: dict[Node, Node]) -> None:
+    """Fills inputs and outputs: what is used from outside, and what others (or ``needed``) use."""
+    inside = region.nodes()
+    made = {v for n in inside for v in n.outputs}
+    used = dict.fromkeys(v for n in inside for v in n.inputs())
+    region.inputs = [v for v in used if v not in made and v not in params]
+    members = set(inside)
+    region.outputs = [
+        v
+        for n in inside
+        for v in n.outputs
+        if v in needed or any(holder[u] not in members and u.target != RETURN for u in v.users if u in holder)
+    ]
+    for item in region.items:
+        if isinstance(item, Region):
+            _interfaces(item, params, needed, holder)
+
+
+def holders(graph: Graph) -> dict[Node, Node]:
+    """For every node, those of subgraphs included, the top-level node that holds it."""
+    found: dict[Node, Node] = {}
+    for node in graph.nodes:
+        found[node] = node
+        for sub in node.subgraphs.values():
+            found.update((inner, node) for _, inner in sub.walk())
+    return found
+
+
+__all__ = ["Region", "build_regions", "iter_return", "symbol_makers"]

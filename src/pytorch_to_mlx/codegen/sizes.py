@@ -1,0 +1,140 @@
+"""Symbolic sizes in a method: which variable holds each, and the ``B, T, _ = x.shape`` that binds it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+import sympy
+
+from pytorch_to_mlx.codegen.expressions import name
+from pytorch_to_mlx.graph import Value
+from pytorch_to_mlx.graph.dims import FloorDiv, dims_equal, is_static, python_source
+
+
+class Sizes:
+    """Resolves size expressions against the shapes of the arrays a method can see.
+
+    ``bound`` are symbols that already have a variable (host values made in the method or passed to it).
+    """
+
+    def __init__(self, arrays: Sequence[Value]) -> None:
+        self.arrays = [v for v in arrays if v.kind == "array" and v.shape]
+        self.needed: list[sympy.Expr] = []
+        self.bound: dict[sympy.Symbol, str] = {
+            v.symbol: f"_v{v.id}" for v in arrays if v.kind != "array" and isinstance(v.symbol, sympy.Symbol)
+        }
+        self.atoms: dict[sympy.Expr, tuple[Value, int]] = {}
+        self.extra: list[sympy.Expr] = []
+        for v in self.arrays:
+            for axis, d in enumerate(v.shape or ()):
+                if not is_static(d) and not any(dims_equal(d, a) for a in self.atoms):
+                    self.atoms[d] = (v, axis)  # type: ignore[index]
+        self.used: dict[sympy.Expr, None] = {}
+
+    def bind(self, symbol: sympy.Symbol, variable: str) -> None:
+        """A host value computed in the method: its symbol is that variable from here on."""
+        self.bound[symbol] = variable
+
+    def add_array(self, value: Value) -> None:
+        """Lets sizes be read from an intermediate array (used only where the inputs cannot tell)."""
+        for axis, d in enumerate(value.shape or ()):
+            if not is_static(d) and not any(dims_equal(d, a) for a in self.atoms) and self._derive(d) is None:  # type: ignore[arg-type]
+                self.atoms[d] = (value, axis)  # type: ignore[index]
+
+    def expression(self, e: sympy.Expr) -> ast.expr:
+        """Python for a size; atoms become placeholder names ``_a<n>`` that :meth:`bindings` later binds."""
+        derived = self._derive(e)
+        if derived is None:
+            if not any(dims_equal(e, x) for x in self.extra):
+                self.extra.append(e)
+            return name(f"_{self._key(e)}")
+        text = python_source(derived, {})
+        return ast.parse(text, mode="eval").body
+
+    def _key(self, e: Any) -> str:
+        return f"e{self.extra.index(next(x for x in self.extra if dims_equal(e, x)))}"
+
+    def _derive(self, e: Any) -> Any:
+        """``e`` over placeholder symbols, or None when the arrays in reach do not determine it."""
+        if is_static(e) or not isinstance(e, sympy.Basic):
+            return e
+        if isinstance(e, sympy.Symbol) and e in self.bound:
+            return sympy.Symbol(self.bound[e])
+        for i, atom in enumerate(self.atoms):
+            if dims_equal(e, atom):
+                self.used[atom] = None
+                return sympy.Symbol(f"_a{i}", integer=True, positive=True)
+        if isinstance(e, sympy.Symbol):
+            return self._invert(e)
+        if not e.args:
+            return e
+        parts = [self._derive(a) for a in e.args]
+        if any(p is None for p in parts):
+            return None
+        return e.func(*parts)
+
+    def _invert(self, s: sympy.Symbol) -> Any:
+        """``s`` from an array size that is linear in it (``2*s + 1``)."""
+        for i, atom in enumerate(self.atoms):
+            poly = sympy.expand(atom)
+            if poly.free_symbols != {s} or not poly.is_polynomial(s) or sympy.degree(poly, s) != 1:
+                continue
+            a, b = poly.coeff(s, 1), poly.coeff(s, 0)
+            if a.is_Integer and b.is_Integer and a > 0:
+                self.used[atom] = None
+                return FloorDiv(sympy.Symbol(f"_a{i}", integer=True, positive=True) - b, a)
+        return None
+
+    # -- binding -------------------------------------------------------------------------------------
+
+    def bindings(self, taken: set[str], variable_of: Any) -> tuple[list[tuple[Value, ast.stmt]], dict[str, str]]:
+        """Statements that bind every used atom (each with the array it reads), and placeholder names."""
+        index = {atom: i for i, atom in enumerate(self.atoms)}
+        by_array: dict[Value, dict[int, sympy.Expr]] = {}
+        for atom in self.used:
+            value, axis = self.atoms[atom]
+            by_array.setdefault(value, {})[axis] = atom
+        names: dict[str, str] = {}
+        statements: list[tuple[Value, ast.stmt]] = []
+        for value, axes in by_array.items():
+            for axis, atom in sorted(axes.items()):
+                names[f"_a{index[atom]}"] = _axis_name(value, axis, taken)
+                taken.add(names[f"_a{index[atom]}"])
+            labels = {axis: names[f"_a{index[atom]}"] for axis, atom in axes.items()}
+            statements.append((value, _unpack(variable_of(value), value.ndim, labels)))
+        return statements, names
+
+
+def _axis_name(value: Value, axis: int, taken: set[str]) -> str:
+    rank = value.ndim
+    labels = {1: "N", 2: "BT", 3: "BTC", 4: "BHWC", 5: "BDHWC"}.get(rank, "")
+    label = labels[axis] if axis < len(labels) else "N"
+    if rank == 4 and is_static(value.dims[1]) and axis == 2:
+        label = "T"
+    if rank == 4 and axis == 3 and is_static(value.dims[1]):
+        label = "S"
+    for candidate in (label, {"T": "S", "B": "N"}.get(label, label + "2")):
+        if candidate not in taken:
+            return candidate
+    n = 2
+    while f"{label}{n}" in taken:
+        n += 1
+    return f"{label}{n}"
+
+
+def _unpack(array: ast.expr, rank: int, labels: dict[int, str]) -> ast.stmt:
+    """``B, T, _ = x.shape``, ``B, T = x.shape[:2]`` or ``T = x.shape[1]``."""
+    shape = ast.Attribute(array, "shape", ast.Load())
+    if len(labels) == 1:
+        ((axis, label),) = labels.items()
+        index = ast.Subscript(shape, ast.Constant(axis), ast.Load())
+        return ast.Assign([ast.Name(label, ast.Store())], index, lineno=0)
+    last = max(labels)
+    count = rank if rank - last <= 2 else last + 1
+    source: ast.expr = shape
+    if count < rank:
+        source = ast.Subscript(shape, ast.Slice(None, ast.Constant(count), None), ast.Load())
+    targets: list[ast.expr] = [ast.Name(labels.get(i, "_"), ast.Store()) for i in range(count)]
+    return ast.Assign([ast.Tuple(targets, ast.Store())], source, lineno=0)

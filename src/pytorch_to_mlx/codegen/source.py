@@ -1,0 +1,251 @@
+"""Puts ``model.py`` together: imports, library functions, classes, ``load``."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytorch_to_mlx.codegen.attributes import Attributes
+from pytorch_to_mlx.codegen.classes import ClassBuilder, ClassCode, class_ast
+from pytorch_to_mlx.codegen.homes import Homes, find_homes, leaf
+from pytorch_to_mlx.codegen.library import library_source
+from pytorch_to_mlx.codegen.methods import Context, Method, MethodWriter
+from pytorch_to_mlx.codegen.regions import Region, build_regions
+from pytorch_to_mlx.codegen.source_names import class_line
+from pytorch_to_mlx.errors import CodegenError
+from pytorch_to_mlx.graph import Graph, Param, Tree
+
+LINE_LENGTH = 100
+
+_LOAD = '''
+def load(path: str | Path = Path(__file__).parent) -> {root}:
+    """The model with the weights of the package folder ``path`` (``model*.safetensors``)."""
+    model = {root}()
+    weights: dict[str, mx.array] = {{}}
+    for file in sorted(Path(path).glob("model*.safetensors")):
+        weights.update(mx.load(str(file)))
+    model.load_weights(list(weights.items()), strict=True)
+    model.eval()
+    return model
+'''
+
+
+@dataclass
+class ModelCode:
+    """The emitted source and how source names map to it."""
+
+    text: str
+    root_class: str
+    weights: dict[str, Param]  # emitted name -> weight
+    modules: dict[str, str]  # source module path -> emitted path
+    argument_names: list[str]
+    renames: dict[str, str]  # source weight path -> emitted name, where they differ
+
+
+def emit(graph: Graph, *, description: str = "") -> ModelCode:
+    """The source of a graph.
+
+    Raises:
+        CodegenError: a node has no written form, or the written file is no valid Python.
+    """
+    homes = find_homes(graph)
+    root = build_regions(graph, homes)
+    regions = root.walk()
+    attributes = Attributes(graph, homes, {r.frame.path for r in regions})
+    context = Context(graph, homes, attributes, graph.param_of())
+    for region in reversed(regions):
+        _write(context, region)
+    classes = ClassBuilder(graph, homes, attributes, context, root).build()
+    helpers, helper_names = library_source(context.used_ops)
+    body = [_class(c, graph) for c in classes]
+    root_name = classes[-1].name
+    text = _file(description or f"{graph.name} in MLX.", helpers, body, root_name)
+    weights = _weights(homes, attributes)
+    renames = {p.path: name for name, p in weights.items() if p.path != name}
+    modules = {path: attributes.target(path) for path in attributes.parts}
+    return ModelCode(text, root_name, weights, modules, context.methods[root].arguments, renames)
+
+
+def _write(context: Context, region: Region) -> None:
+    method = MethodWriter(context, region).write()
+    context.methods[region] = method
+    same_module = [r for r in context.methods if r.frame.path == region.frame.path and r is not region]
+    mine = _canonical(method)
+    for other in same_module:
+        if _canonical(context.methods[other]) == mine:
+            method.name = context.methods[other].name
+            break
+    else:
+        used = {context.methods[r].name for r in same_module}
+        method.name = "__call__" if "__call__" not in used else f"call_{len(used) + 1}"
+    context.method_names[region] = method.name
+
+
+def _canonical(method: Method) -> str:
+    """The method's text with arguments and locals numbered."""
+    names = {a: f"a{i}" for i, a in enumerate(method.arguments)}
+    module = ast.parse(ast.unparse(ast.fix_missing_locations(ast.Module(method.body, []))))
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Store):
+                names.setdefault(node.id, f"n{len(names)}")
+            node.id = names.get(node.id, node.id)
+    return f"{len(method.arguments)}:{ast.dump(module)}"
+
+
+# -- classes -----------------------------------------------------------------------------------------
+
+
+def _class(code: ClassCode, graph: Graph) -> str:
+    init, methods, stored = class_ast(code)
+    body: list[ast.stmt] = [ast.Expr(ast.Constant(_docstring(code, graph)))]
+    body.append(_constructor(code, init, stored, graph))
+    is_root = code.instances[0].path == ""
+    body.extend(_method(m, graph if is_root and m.name == "__call__" else None) for m in methods)
+    base = ast.parse("nn.Module", mode="eval").body
+    node = ast.ClassDef(code.name, [base], [], body, [])
+    return ast.unparse(ast.fix_missing_locations(node))
+
+
+def _docstring(code: ClassCode, graph: Graph) -> str:
+    module = code.instances[0]
+    cls = graph.classes.get(module.path, "")
+    for methods in (m for m in module.methods):
+        for node in methods.region.nodes():
+            for file, _ in reversed(node.origin.stack):
+                line = class_line(file, cls)
+                if line:
+                    return f"{cls} ({Path(file).name}:{line})."
+    return f"{cls or code.name}."
+
+
+def _constructor(code: ClassCode, init: list[ast.stmt], stored: list[str], graph: Graph) -> ast.FunctionDef:
+    body: list[ast.stmt] = [ast.parse("super().__init__()").body[0]]
+    body += [ast.parse(f"self.{p} = {p}").body[0] for p in stored]
+    body += init
+    frozen = _buffers(code, graph)
+    if frozen:
+        body.append(ast.parse(f"self.freeze(keys={frozen!r}, recurse=False)").body[0])
+    annotations = dict.fromkeys(code.parameters, "int")
+    for i, parameter in code.slots.items():
+        kind = type(code.instances[0].values[i]).__name__
+        annotations[parameter] = kind if kind in ("bool", "float") else annotations[parameter]
+    args = [ast.arg("self"), *(ast.arg(p, ast.Name(annotations[p], ast.Load())) for p in code.parameters)]
+    return _function("__init__", args, body, None)
+
+
+def _buffers(code: ClassCode, graph: Graph) -> list[str]:
+    """Attributes of a class that are no trainable parameters."""
+    path = code.instances[0].path
+    names = []
+    for s in code.instances[0].init:
+        if isinstance(s, ast.Assign) and isinstance(s.value, ast.Call) and ast.unparse(s.value.func) == "mx.zeros":
+            attr = s.targets[0].attr  # type: ignore[attr-defined]
+            matches = [p for p in graph.params.values() if p.path.rpartition(".")[0] == path and leaf(p.path) == attr]
+            if matches and matches[0].kind != "parameter":
+                names.append(attr)
+    return names
+
+
+def _method(method: Method, graph: Graph | None) -> ast.FunctionDef:
+    sizes = len(method.extra)
+    args = [ast.arg("self")]
+    count = len(method.arguments) - sizes
+    trees = dict(zip(graph.in_tree.keys, graph.in_tree.children, strict=True)) if graph and graph.in_tree else {}
+    for i, a in enumerate(method.arguments):
+        kind = "mx.array" if i < count else "int"
+        nested = [t for k, t in trees.items() if k == a and t.kind != "leaf"]
+        if nested:
+            kind = {"dict": "dict", "tuple": "tuple", "list": "list"}.get(nested[0].kind, "mx.array")
+        args.append(ast.arg(a, ast.parse(kind, mode="eval").body))
+    body = list(method.body)
+    if graph is not None:
+        body.insert(0, ast.Expr(ast.Constant(_signature_text(graph))))
+    return _function(method.name, args, body, _return_annotation(method))
+
+
+def _return_annotation(method: Method) -> ast.expr:
+    last = method.body[-1]
+    value = last.value if isinstance(last, ast.Return) else None
+    text = "mx.array"
+    if isinstance(value, ast.Tuple):
+        text = "tuple[mx.array, ...]" if len(value.elts) > 3 else f"tuple[{', '.join(['mx.array'] * len(value.elts))}]"
+    elif isinstance(value, ast.Dict):
+        text = "dict[str, mx.array]"
+    elif isinstance(value, ast.List):
+        text = "list[mx.array]"
+    elif value is None or isinstance(value, ast.Constant):
+        text = "None"
+    return ast.parse(text, mode="eval").body
+
+
+def _signature_text(graph: Graph) -> str:
+    """Shapes and dtypes of inputs and outputs, one line each."""
+    from pytorch_to_mlx.graph.ir import iter_values
+    from pytorch_to_mlx.graph.text import _type
+
+    lines = [f"{v.hint}: {_type(v)}" for v in graph.inputs if v.kind == "array"]
+    outs = [_type(v) for v in iter_values(graph.ret.args[: _outputs(graph)])]
+    return "\n\n        ".join(["; ".join(lines)]) + (f" -> {', '.join(outs[:4])}{', ...' if len(outs) > 4 else ''}" if outs else "")
+
+
+def _outputs(graph: Graph) -> int:
+    tree = graph.out_tree or Tree("none")
+    return sum(1 for _ in tree.leaves())
+
+
+def _function(name: str, args: list[ast.arg], body: list[ast.stmt], returns: ast.expr | None) -> ast.FunctionDef:
+    arguments = ast.arguments([], args, None, [], [], None, [])
+    return ast.FunctionDef(name, arguments, body, [], returns, lineno=0)
+
+
+# -- file --------------------------------------------------------------------------------------------
+
+
+def _weights(homes: Homes, attributes: Attributes) -> dict[str, Param]:
+    """Every weight by its name in the emitted package."""
+    out: dict[str, Param] = {}
+    for place in homes.layers.values():
+        for name, p in place.params.items():
+            out[f"{attributes.target(place.path)}.{name}"] = p
+    for path, p in homes.plain.items():
+        out[attributes.target(path)] = p
+    return dict(sorted(out.items()))
+
+
+def _file(description: str, helpers: list[str], classes: list[str], root: str) -> str:
+    code = "\n\n\n".join([*helpers, *classes])
+    header = f'"""{_safe(description)}"""\n\nfrom __future__ import annotations\n\n'
+    imports = ["import math\n"] if "math." in code else []
+    imports.append("from pathlib import Path\n\nimport mlx.core as mx\nimport mlx.nn as nn\n\n\n")
+    return format_source(header + "".join(imports) + code + "\n\n" + _LOAD.format(root=root))
+
+
+def _safe(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"""', "'''")
+
+
+def format_source(text: str) -> str:
+    """The text as ``ruff format`` writes it.
+
+    Raises:
+        CodegenError: the text is no valid Python.
+    """
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        raise CodegenError(f"the written code is no valid Python at line {error.lineno}: {error.msg}") from error
+    command = [ruff_binary(), "format", "--isolated", "--line-length", str(LINE_LENGTH), "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CodegenError(f"ruff could not format the written code: {done.stderr.strip()}")
+    return done.stdout
+
+
+def ruff_binary() -> str:
+    """Path of the ruff executable that comes with the pinned dependency."""
+    from ruff.__main__ import find_ruff_bin
+
+    return str(find_ruff_bin())

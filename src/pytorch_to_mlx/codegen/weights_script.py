@@ -1,0 +1,194 @@
+"""Writes ``convert_weights.py``: source checkpoint names and layouts to the package's.
+
+The same script fills ``model.safetensors`` at conversion and turns a fine-tune of the same architecture
+into new weights later.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Mapping
+
+from pytorch_to_mlx.codegen.flat import FlatWriter
+from pytorch_to_mlx.codegen.library import library_source
+from pytorch_to_mlx.codegen.source import format_source
+from pytorch_to_mlx.graph import Param
+from pytorch_to_mlx.graph.dtypes import DType
+
+_SCRIPT = '''"""Turns a checkpoint of the source model into this package's weights.
+
+    python convert_weights.py checkpoint.safetensors [output_folder]
+
+``checkpoint`` is a .safetensors file or a torch checkpoint (.pt, .pth, .bin: those need torch).
+"""
+
+from __future__ import annotations
+
+{math}import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import mlx.core as mx
+
+# Other names under which a checkpoint may hold a tensor (tied weights).
+ALIASES = {aliases}
+
+# Tensors that checkpoints do not hold; they are taken over from this package.
+KEPT = {kept}
+
+{helpers}
+
+def convert(source: Mapping[str, mx.array]) -> Iterator[tuple[str, mx.array]]:
+    """Name and array of every weight of the package, in the order of their names."""
+    for name in NAMES:
+        yield name, weight(name, source)
+
+
+def weight(name: str, source: Mapping[str, mx.array]) -> mx.array:
+    """One weight of the package from the source's tensors."""
+{rules}
+
+
+NAMES = {names}
+
+{rename_tables}
+
+class Checkpoint(Mapping):
+    """The tensors of a checkpoint file by name; tied and kept ones are found under every name."""
+
+    def __init__(self, path: str, package: Path) -> None:
+        self.tensors = read_checkpoint(path)
+        self.package: dict[str, mx.array] = {{}}
+        for file in sorted(package.glob("model*.safetensors")):
+            self.package.update(mx.load(str(file)))
+
+    def __getitem__(self, name: str) -> mx.array:
+        for candidate in (name, *ALIASES.get(name, ())):
+            if candidate in self.tensors:
+                return self.tensors[candidate]
+        raise KeyError(f"the checkpoint has no tensor {{name!r}}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+def read_checkpoint(path: str) -> dict[str, mx.array]:
+    """Tensors of a safetensors or torch file."""
+    if path.endswith(".safetensors"):
+        return mx.load(path)
+    import torch
+
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = state.get("state_dict", state)
+    return {{k: to_mlx(v) for k, v in state.items() if isinstance(v, torch.Tensor)}}
+
+
+def to_mlx(tensor) -> mx.array:
+    """A torch tensor as an MLX array of the same dtype (float64 becomes float32)."""
+    import torch
+
+    tensor = tensor.detach().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        return mx.array(tensor.view(torch.int16).numpy()).view(mx.bfloat16)
+    if tensor.dtype == torch.float64:
+        tensor = tensor.float()
+    return mx.array(tensor.numpy())
+
+
+def main() -> None:
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    here = Path(__file__).parent
+    target = Path(sys.argv[2]) if len(sys.argv) == 3 else here
+    checkpoint = Checkpoint(sys.argv[1], here)
+    weights = {{}}
+    for name in NAMES:
+        weights[name] = checkpoint.package[name] if name in KEPT else weight(name, checkpoint)
+    mx.eval(weights)
+    target.mkdir(parents=True, exist_ok=True)
+    for file in sorted(target.glob("model*.safetensors*")):
+        file.unlink()
+    mx.save_safetensors(str(target / "model.safetensors"), weights, metadata={{"format": "mlx"}})
+    print(f"{{len(weights)}} tensors written to {{target / 'model.safetensors'}}")
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def weights_script(
+    weights: Mapping[str, Param], *, aliases: Mapping[str, str], kept: set[str], dtype: str | None, casts: Mapping[str, str]
+) -> str:
+    """The script's text.
+
+    ``aliases`` maps other source names to canonical ones; ``kept`` are emitted names that checkpoints lack;
+    ``dtype`` casts floating weights; ``casts`` lists weights whose stored dtype differs otherwise.
+    """
+    used_ops: set[str] = set()
+    groups: dict[str, list[tuple[str, tuple[str, ...]]]] = defaultdict(list)
+    for name, p in weights.items():
+        text, ops = _rule(p, dtype)
+        used_ops |= ops
+        groups[text].append((name, p.sources))
+    helpers, _ = library_source(used_ops)
+    lines, tables = _rules(groups)
+    by_canonical: dict[str, list[str]] = defaultdict(list)
+    for other, canonical in aliases.items():
+        by_canonical[canonical].append(other)
+    sources = {s for p in weights.values() for s in p.sources}
+    script = _SCRIPT.format(
+        math="import math\n" if "math." in "".join(helpers) or "math." in "".join(lines) else "",
+        aliases=repr({k: tuple(v) for k, v in by_canonical.items() if k in sources}),
+        kept=repr(tuple(sorted(kept))),
+        helpers="\n\n\n".join(helpers),
+        rules="\n".join(lines),
+        names=repr(tuple(weights)),
+        rename_tables="\n\n".join(tables),
+    )
+    return format_source(script)
+
+
+def _rule(p: Param, dtype: str | None) -> tuple[str, set[str]]:
+    """The expression of a weight over ``source[s0]``, ``source[s1]``, ... and the library functions it calls."""
+    if p.recipe is None:
+        e: ast.expr = _source(0)
+        ops: set[str] = set()
+    else:
+        writer = FlatWriter({v: _source(i) for i, v in enumerate(p.recipe.inputs)})
+        e, ops = writer.expression(p.recipe), writer.used_ops
+    if dtype is not None and DType(str(p.value.dtype)).is_floating:
+        cast = ast.Attribute(e, "astype", ast.Load())
+        e = ast.Call(cast, [ast.Attribute(ast.Name("mx", ast.Load()), dtype, ast.Load())], [])
+    return ast.unparse(ast.fix_missing_locations(ast.Expr(e))), ops
+
+
+def _source(i: int) -> ast.expr:
+    return ast.parse(f"source[s{i}]", mode="eval").body
+
+
+def _rules(groups: Mapping[str, list[tuple[str, tuple[str, ...]]]]) -> tuple[list[str], list[str]]:
+    """Branches of ``weight`` and the tables of names they look into; plain copies come last."""
+    lines: list[str] = []
+    tables: list[str] = []
+    plain = groups.get("source[s0]", [])
+    for text, members in groups.items():
+        if text == "source[s0]":
+            continue
+        table = f"COMPUTED_{len(tables) + 1}"
+        tables.append(f"{table} = {dict(members)!r}")
+        count = len(members[0][1])
+        names = ", ".join(f"s{i}" for i in range(count))
+        lines.append(f"    if name in {table}:")
+        lines.append(f"        {names}{',' if count == 1 else ''} = {table}[name]")
+        lines.append(f"        return {text}")
+    renamed = {name: sources[0] for name, sources in plain if name != sources[0]}
+    tables.append(f"# Weights whose name differs from the source's.\nRENAMED = {renamed!r}")
+    lines.append("    return source[RENAMED.get(name, name)]")
+    return lines, tables
+
+

@@ -1,0 +1,110 @@
+"""Permutations of axes: ``physical.shape[i] == logical.shape[perm[i]]``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytorch_to_mlx.graph import Dim, dims_equal, is_static
+from pytorch_to_mlx.graph.dims import product
+
+Perm = tuple[int, ...]
+
+
+def identity(rank: int) -> Perm:
+    return tuple(range(rank))
+
+
+def is_identity(perm: Perm) -> bool:
+    return perm == tuple(range(len(perm)))
+
+
+def inverse(perm: Perm) -> Perm:
+    out = [0] * len(perm)
+    for i, p in enumerate(perm):
+        out[p] = i
+    return tuple(out)
+
+
+def permuted(items: Sequence, perm: Perm) -> tuple:
+    return tuple(items[p] for p in perm)
+
+
+def after_transpose(perm: Perm, axes: Perm) -> Perm:
+    """The permutation of ``transpose(x, axes)`` when its physical array stays that of ``x``."""
+    back = inverse(axes)
+    return tuple(back[p] for p in perm)
+
+
+def drop_axes(perm: Perm, axes: set[int]) -> Perm:
+    """The permutation after logical ``axes`` are removed."""
+    kept = [p for p in perm if p not in axes]
+    order = sorted(kept)
+    return tuple(order.index(p) for p in kept)
+
+
+def insert_axes(perm: Perm, axes: Sequence[int]) -> Perm:
+    """The permutation after new logical ``axes`` (positions in the result) are added, physically in front
+    of the axis that follows them logically (last when none does)."""
+    rank = len(perm) + len(axes)
+    new = set(axes)
+    old = [i for i in range(rank) if i not in new]
+    out: list[int] = [old[p] for p in perm]
+    for a in sorted(axes, reverse=True):
+        follower = next((out.index(b) for b in range(a + 1, rank) if b in out), len(out))
+        out.insert(follower, a)
+    return tuple(out)
+
+
+def reshape_groups(old: Sequence[Dim], new: Sequence[Dim]) -> list[tuple[list[int], list[int]]] | None:
+    """Pairs of old and new axes whose sizes multiply to the same; None where that is not provable."""
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        a, b = [], []
+        if i < len(old):
+            a.append(i)
+            i += 1
+        if j < len(new):
+            b.append(j)
+            j += 1
+        while not dims_equal(product(old[k] for k in a), product(new[k] for k in b)):
+            left, right = product(old[k] for k in a), product(new[k] for k in b)
+            grow_old = _smaller(left, right)
+            if grow_old and i < len(old):
+                a.append(i)
+                i += 1
+            elif not grow_old and j < len(new):
+                b.append(j)
+                j += 1
+            elif i < len(old):
+                a.append(i)
+                i += 1
+            elif j < len(new):
+                b.append(j)
+                j += 1
+            else:
+                return None
+        groups.append((a, b))
+    return _merge_empty(groups)
+
+
+def _smaller(left: Dim, right: Dim) -> bool:
+    """Whether the left product must grow to reach the right one (a guess for symbolic sizes)."""
+    if is_static(left) and is_static(right):
+        return int(left) < int(right)
+    import sympy
+
+    ratio = sympy.cancel(sympy.sympify(right) / sympy.sympify(left))
+    return bool(ratio.is_polynomial() and ratio != 1)
+
+
+def _merge_empty(groups: list[tuple[list[int], list[int]]]) -> list[tuple[list[int], list[int]]]:
+    """Groups of size-one axes with nothing on the other side join their neighbour."""
+    out: list[tuple[list[int], list[int]]] = []
+    for a, b in groups:
+        if out and (not a or not b or not out[-1][0] or not out[-1][1]):
+            out[-1][0].extend(a)
+            out[-1][1].extend(b)
+        else:
+            out.append((a, b))
+    return out

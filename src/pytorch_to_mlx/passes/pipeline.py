@@ -1,0 +1,36 @@
+"""The passes in order."""
+
+from __future__ import annotations
+
+from pytorch_to_mlx.graph import Graph
+from pytorch_to_mlx.passes import fold_weights, layers
+from pytorch_to_mlx.passes.base import Pass, PassReport
+from pytorch_to_mlx.passes.clean import CLEAN
+from pytorch_to_mlx.passes.fuse import FUSE
+from pytorch_to_mlx.passes.layout import channels_last
+
+OPTIONAL = frozenset({"conv_batch_norm"})
+
+
+def passes(*, fold_batch_norm: bool = True) -> list[tuple[str, Pass]]:
+    """Name and function of every pass, in order."""
+    fuse = [(n, p) for n, p in FUSE if fold_batch_norm or n not in OPTIONAL]
+    return [
+        *CLEAN,
+        *fuse,
+        ("fold_weights", fold_weights.run),
+        ("channels_last", channels_last.run),
+        *CLEAN,
+        ("fold_weights", fold_weights.run),
+        ("layers", layers.run),
+        *[(n, p) for n, p in CLEAN if n in ("dead_code", "cse")],
+    ]
+
+
+def optimise(graph: Graph, *, fold_batch_norm: bool = True) -> list[PassReport]:
+    """Runs every pass on a graph (in place) and returns what each did."""
+    reports: dict[str, PassReport] = {}
+    for name, run in passes(fold_batch_norm=fold_batch_norm):
+        report = reports.setdefault(name, PassReport(name))
+        run(graph, report)
+    return list(reports.values())

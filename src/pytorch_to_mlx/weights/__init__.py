@@ -1,0 +1,1 @@
+"""Weights: streamed safetensors files."""
