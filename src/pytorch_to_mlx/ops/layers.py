@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 
+from pytorch_to_mlx.ops.conv import conv3d_grouped, conv_transpose
+
 
 def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
     """``x @ weight.T + bias`` over the last axis; ``weight`` is [out, in]. Equals torch's linear."""
@@ -55,7 +57,9 @@ def bilinear(
 ) -> mx.array:
     """torch's bilinear: ``y[o] = x1 @ weight[o] @ x2 + bias[o]`` over the last axes; weight [out, in1, in2]."""
     out, in1, in2 = weight.shape
-    left = (x1 @ weight.transpose(1, 0, 2).reshape(in1, out * in2)).reshape(*x1.shape[:-1], out, in2)
+    left = (x1 @ weight.transpose(1, 0, 2).reshape(in1, out * in2)).reshape(
+        *x1.shape[:-1], out, in2
+    )
     y = (left @ x2[..., None]).squeeze(-1)
     return y if bias is None else y + bias
 
@@ -67,3 +71,114 @@ def zero_masked_rows(out: mx.array, mask: mx.array) -> mx.array:
     """
     visible = mask if mask.dtype == mx.bool_ else mask != -mx.inf
     return mx.where(mx.any(visible, axis=-1, keepdims=True), out, mx.zeros_like(out))
+
+
+def single(value: int) -> tuple[int, ...]:
+    """A setting as a tuple for one axis."""
+    return (value,)
+
+
+def double(value: int | tuple[int, int]) -> tuple[int, ...]:
+    """A setting as a tuple for two axes."""
+    return (value,) * 2 if isinstance(value, int) else value
+
+
+def triple(value: int | tuple[int, int, int]) -> tuple[int, ...]:
+    """A setting as a tuple for three axes."""
+    return (value,) * 3 if isinstance(value, int) else value
+
+
+def conv1d(
+    x: mx.array,
+    weight: mx.array,
+    bias: mx.array | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> mx.array:
+    """torch's conv1d of channels-last x [N, L, C]; weight [O, k, C / groups]."""
+    y = mx.conv1d(x, weight, stride, padding, dilation, groups)
+    return y if bias is None else y + bias
+
+
+def conv2d(
+    x: mx.array,
+    weight: mx.array,
+    bias: mx.array | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+) -> mx.array:
+    """torch's conv2d of channels-last x [N, H, W, C]; weight [O, kH, kW, C / groups]."""
+    y = mx.conv2d(x, weight, stride, padding, dilation, groups)
+    return y if bias is None else y + bias
+
+
+def conv3d(
+    x: mx.array,
+    weight: mx.array,
+    bias: mx.array | None = None,
+    stride: int | tuple[int, int, int] = 1,
+    padding: int | tuple[int, int, int] = 0,
+    dilation: int | tuple[int, int, int] = 1,
+    groups: int = 1,
+) -> mx.array:
+    """torch's conv3d of channels-last x [N, D, H, W, C]; weight [O, kD, kH, kW, C / groups]."""
+    if groups == 1:
+        y = mx.conv3d(x, weight, stride, padding, dilation)
+    else:
+        y = conv3d_grouped(x, weight, triple(stride), triple(padding), triple(dilation), groups)
+    return y if bias is None else y + bias
+
+
+def conv_transpose1d(
+    x: mx.array,
+    weight: mx.array,
+    bias: mx.array | None = None,
+    stride: int = 1,
+    padding: int = 0,
+    output_padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> mx.array:
+    """torch's conv_transpose1d of channels-last x [N, L, C]; weight [O, k, C / groups]."""
+    y = conv_transpose(
+        x, weight, single(stride), single(padding), single(dilation), single(output_padding), groups
+    )
+    return y if bias is None else y + bias
+
+
+def conv_transpose2d(
+    x: mx.array,
+    weight: mx.array,
+    bias: mx.array | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    output_padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+) -> mx.array:
+    """torch's conv_transpose2d of channels-last x [N, H, W, C]; weight [O, kH, kW, C / groups]."""
+    y = conv_transpose(
+        x, weight, double(stride), double(padding), double(dilation), double(output_padding), groups
+    )
+    return y if bias is None else y + bias
+
+
+def conv_transpose3d(
+    x: mx.array,
+    weight: mx.array,
+    bias: mx.array | None = None,
+    stride: int | tuple[int, int, int] = 1,
+    padding: int | tuple[int, int, int] = 0,
+    output_padding: int | tuple[int, int, int] = 0,
+    dilation: int | tuple[int, int, int] = 1,
+    groups: int = 1,
+) -> mx.array:
+    """torch's conv_transpose3d of channels-last x [N, D, H, W, C]; weight [O, kD, kH, kW, C / groups]."""
+    y = conv_transpose(
+        x, weight, triple(stride), triple(padding), triple(dilation), triple(output_padding), groups
+    )
+    return y if bias is None else y + bias

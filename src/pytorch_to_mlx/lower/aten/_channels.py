@@ -24,9 +24,7 @@ def to_first(x: Value) -> Value:
 
 def add_batch(x: Value) -> Value:
     """A leading axis of size 1."""
-    return call(
-        "getitem", x, (None,)
-    )
+    return call("getitem", x, (None,))
 
 
 def drop_batch(x: Value) -> Value:

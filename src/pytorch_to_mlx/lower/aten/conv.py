@@ -5,21 +5,39 @@ from __future__ import annotations
 from typing import Any
 
 from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._channels import per_axis, settings, spatial, weights
+from pytorch_to_mlx.lower.aten.padding import pad_widths
+from pytorch_to_mlx.ops.conv import conv_complex, conv_integer
 
 CONV = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 CONV_TRANSPOSE = {**CONV, "output_padding": 0}
 
 
 def _conv(
-    x: Value, weight: Value, bias: Value | None, stride: Any, padding: Any, dilation: Any, groups: Any
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
 ) -> Value:
     """``weight`` is torch's [O, I/groups, *kernel]; MLX wants [O, *kernel, I/groups]."""
     n = weight.ndim - 2
-    given = settings(CONV, stride=stride, padding=padding, dilation=dilation, groups=groups)
     last = weight.transpose(0, *range(2, n + 2), 1)
+    if not DType(str(x.dtype)).is_floating:
+        general = per_axis(stride, n), _pairs(padding, n), per_axis(dilation, n), groups
+        target = conv_complex if x.dtype == "complex64" else conv_integer
+        y = spatial(x, n, lambda v: call(target, v, last, *general))
+        return y if bias is None else y + bias.reshape(-1, *(1,) * n)
+    given = settings(CONV, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return spatial(x, n, lambda v: call(f"ops.conv{n}d", v, last, *weights(bias), **given))
+
+
+def _pairs(padding: Any, axes: int) -> tuple[tuple[Any, Any], ...]:
+    return tuple((p, p) for p in per_axis(padding, axes))
 
 
 def _same_padding(weight: Value, padding: str, dilation: Any) -> Any:
@@ -34,14 +52,18 @@ def _same_padding(weight: Value, padding: str, dilation: Any) -> Any:
 
 
 def _conv_padded(
-    x: Value, weight: Value, bias: Value | None, stride: Any, padding: str, dilation: Any, groups: Any
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    stride: Any,
+    padding: str,
+    dilation: Any,
+    groups: Any,
 ) -> Value:
     n = weight.ndim - 2
     amounts = _same_padding(weight, padding, dilation)
     if isinstance(amounts, tuple) and isinstance(amounts[0], tuple):
-        from pytorch_to_mlx.lower.aten.padding import pad_axes
-
-        x = pad_axes(x, {x.ndim - n + i: p for i, p in enumerate(amounts)}, 0)
+        x = pad_widths(x, ((0, 0),) * (x.ndim - n) + amounts)
         amounts = 0
     return _conv(x, weight, bias, stride, amounts, dilation, groups)
 
@@ -74,7 +96,13 @@ def conv_padding(
 
 @lowers("aten._convolution_mode.default")
 def _convolution_mode(
-    x: Value, weight: Value, bias: Value | None, stride: Any, padding: str, dilation: Any, groups: Any
+    x: Value,
+    weight: Value,
+    bias: Value | None,
+    stride: Any,
+    padding: str,
+    dilation: Any,
+    groups: Any,
 ) -> Value:
     return _conv_padded(x, weight, bias, stride, padding, dilation, groups)
 

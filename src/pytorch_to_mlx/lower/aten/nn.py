@@ -30,7 +30,12 @@ def embedding(
     return call("ops.embedding", weight, indices)
 
 
-@lowers("aten.dropout.default", "aten.feature_dropout", "aten.alpha_dropout", "aten.feature_alpha_dropout")
+@lowers(
+    "aten.dropout.default",
+    "aten.feature_dropout",
+    "aten.alpha_dropout",
+    "aten.feature_alpha_dropout",
+)
 def dropout(x: Value, p: float, train: bool) -> Value:
     if not train or p == 0:
         return x

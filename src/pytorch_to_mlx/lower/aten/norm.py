@@ -15,7 +15,9 @@ FLOAT32_EPS = 1.1920928955078125e-07
 DTYPE_EPS = {"float16": 0.0009765625, "bfloat16": 0.0078125, "float32": FLOAT32_EPS}
 
 
-def _over_last(x: Value, normalized_shape: tuple[Any, ...], *params: Value | None) -> tuple[Any, ...]:
+def _over_last(
+    x: Value, normalized_shape: tuple[Any, ...], *params: Value | None
+) -> tuple[Any, ...]:
     """``x`` and the parameters with the normalised axes merged into one."""
     count = len(normalized_shape)
     if count == 1:
@@ -40,7 +42,11 @@ def layer_norm(
 
 @lowers("aten.native_layer_norm.default")
 def native_layer_norm(
-    x: Value, normalized_shape: tuple[Any, ...], weight: Value | None, bias: Value | None, eps: float
+    x: Value,
+    normalized_shape: tuple[Any, ...],
+    weight: Value | None,
+    bias: Value | None,
+    eps: float,
 ) -> tuple[Value, Value, Value]:
     axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
     mean = call(mx.mean, x, axis=axes, keepdims=True)
@@ -159,7 +165,11 @@ def _native_batch_norm_legit_functional(
     eps: float,
 ) -> tuple[Value, ...]:
     results = _batch_norm(x, weight, bias, running_mean, running_var, training, eps)
-    stats = _running(x, running_mean, running_var, momentum) if training else (running_mean, running_var)
+    stats = (
+        _running(x, running_mean, running_var, momentum)
+        if training
+        else (running_mean, running_var)
+    )
     return *results, *stats
 
 

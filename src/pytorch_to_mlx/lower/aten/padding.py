@@ -7,34 +7,79 @@ from typing import Any
 import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call, is_static
-from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.ops.padding import pad_circular, pad_constant, pad_reflect, pad_replicate
+
+MLX_MODES = {"reflect": "reflect", "replicate": "edge"}
+GENERAL = {"reflect": pad_reflect, "replicate": pad_replicate, "circular": pad_circular}
+ENUM = ("constant", "reflect", "replicate", "circular")
 
 
-def pad_axes(x: Value, amounts: dict[int, tuple[Any, Any]], value: Any) -> Value:
-    """Pads axes by constants; a negative amount cuts."""
-    known = [is_static(p) for pair in amounts.values() for p in pair]
-    cuts = {a: p for a, p in amounts.items() if any(is_static(v) and int(v) < 0 for v in p)}
-    if not all(known) and cuts:
-        raise Unsupported("padding that cuts at one end by a size known only at run time at the other")
-    if cuts:
-        index = tuple(
-            slice(_cut(cuts[a][0]), -_cut(cuts[a][1]) if _cut(cuts[a][1]) else None)
-            if a in cuts
-            else slice(None)
-            for a in range(x.ndim)
-        )
-        x = call("getitem", x, index)
-    grow = {a: tuple(max(0, p) if is_static(p) else p for p in pair) for a, pair in amounts.items()}
-    if all(p == 0 for pair in grow.values() for p in pair):
+def _widths(x: Value, pad: Any) -> tuple[tuple[Any, Any], ...]:
+    """torch lists (before, after) from the last axis backwards; MLX one pair an axis, in order."""
+    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
+    return ((0, 0),) * (x.ndim - len(pairs)) + tuple(reversed(pairs))
+
+
+def _grows(widths: tuple[tuple[Any, Any], ...]) -> bool:
+    """Whether no amount can be negative (a negative one cuts)."""
+    amounts = [p for pair in widths for p in pair]
+    return all(int(p) >= 0 if is_static(p) else bool(p.is_nonnegative) for p in amounts)
+
+
+def pad_widths(x: Value, widths: tuple[tuple[Any, Any], ...], value: Any = 0) -> Value:
+    """``x`` with a constant around it, or cut where an amount is negative."""
+    value = 0 if value is None else value
+    if all(is_static(p) and int(p) == 0 for pair in widths for p in pair):
         return x
-    widths = tuple(grow.get(a, (0, 0)) for a in range(x.ndim))
-    return call(mx.pad, x, widths, *(() if value == 0 else (value,)))
+    if not _grows(widths) or (value != 0 and not DType(str(x.dtype)).is_floating):
+        return call(pad_constant, x, widths, *(() if value == 0 else (value,)))
+    return call(mx.pad, x, widths, **({} if value == 0 else {"constant_values": value}))
 
 
-def _cut(amount: Any) -> int:
-    return -min(0, int(amount))
+def _pad(x: Value, pad: Any, mode: str, value: Any = None) -> Value:
+    widths = _widths(x, pad)
+    if mode == "constant":
+        return pad_widths(x, widths, value)
+    if mode in MLX_MODES and _grows(widths):
+        return call(mx.pad, x, widths, mode=MLX_MODES[mode])
+    return call(GENERAL[mode], x, widths)
 
 
-def _pairs(x: Value, pad: tuple[Any, ...]) -> dict[int, tuple[Any, Any]]:
-    """torch lists (before, after) from the last axis backwards."""
-    return {x.ndim - 1 - i: (pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)}
+@lowers("aten.pad.default")
+def pad(x: Value, pad: Any, mode: str = "constant", value: float | None = None) -> Value:
+    return _pad(x, pad, mode, value)
+
+
+@lowers("aten.constant_pad_nd.default")
+def constant_pad_nd(x: Value, pad: Any, value: Any = 0) -> Value:
+    return _pad(x, pad, "constant", value)
+
+
+@lowers("aten._pad_enum.default")
+def _pad_enum(x: Value, pad: Any, mode: int, value: float | None = None) -> Value:
+    return _pad(x, pad, ENUM[mode], value)
+
+
+@lowers("aten._pad_circular.default")
+def _pad_circular(x: Value, pad: Any) -> Value:
+    return _pad(x, pad, "circular")
+
+
+@lowers(
+    "aten.reflection_pad1d.default",
+    "aten.reflection_pad2d.default",
+    "aten.reflection_pad3d.default",
+)
+def reflection_pad(x: Value, padding: Any) -> Value:
+    return _pad(x, padding, "reflect")
+
+
+@lowers(
+    "aten.replication_pad1d.default",
+    "aten.replication_pad2d.default",
+    "aten.replication_pad3d.default",
+)
+def replication_pad(x: Value, padding: Any) -> Value:
+    return _pad(x, padding, "replicate")
