@@ -38,7 +38,7 @@ def load_checkpoint(path: Path, *, trust_code: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         if not trust_code:
             raise SourceError(_needs_trust(path, error), hint=_TRUST) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from error
     return _load_trusted(path)
 
@@ -53,7 +53,7 @@ def _load_trusted(path: Path) -> Any:
             f"{path} needs code that is not importable here: {error}",
             hint="run where its class can be imported (PYTHONPATH), or convert a state dict",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+    except (*_DAMAGE, pickle.UnpicklingError) as error:
         raise _damaged(path, error) from error
 
 

@@ -1,0 +1,292 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pytorch_to_mlx.cli import options as opt
+from pytorch_to_mlx.cli.session import FAILED, Session, session
+
+app = typer.Typer(
+    help="Converts PyTorch models into readable mlx.nn packages, proven against the original.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"pytorch_to_mlx {version('pytorch-to-mlx')}")
+        except PackageNotFoundError:
+            typer.echo("pytorch_to_mlx (from a source tree)")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Exit codes: 0 done (and proven, where asked), 1 parity failed, 2 bad input or unsupported."""
+
+
+@app.command()
+def convert(
+    source: opt.Input,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
+    model: opt.Model = None,
+    method: opt.Method = None,
+    trust_code: opt.TrustCode = False,
+    dtype: Annotated[
+        opt.Dtype | None,
+        typer.Option(help="Dtype of the weights (default: the checkpoint's)."),
+    ] = None,
+    fold_batch_norm: opt.FoldBatchNorm = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing package.")
+    ] = False,
+    args: opt.Args = None,
+    shapes: opt.Shapes = None,
+    dynamic: opt.Dynamic = None,
+    seed: opt.Seed = 0,
+    validate: Annotated[
+        bool,
+        typer.Option("--validate", help="Prove it against the original.", rich_help_panel="Proof"),
+    ] = False,
+    benchmark: Annotated[
+        bool,
+        typer.Option("--benchmark", help="Time it against the original.", rich_help_panel="Proof"),
+    ] = False,
+    compile_torch: opt.Compile = False,
+    tolerance: opt.Tolerance = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quietly = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Convert a model into a folder of readable MLX code and weights."""
+    with session(as_json=as_json, quiet=quiet, debug=debug) as run:
+        import pytorch_to_mlx as p2m
+        from pytorch_to_mlx.cli.inputs import dynamic_option, example_inputs
+
+        call_args, call_kwargs = example_inputs(args, shapes, seed, run)
+        converted = p2m.convert(
+            source,
+            call_args,
+            call_kwargs or None,
+            **dynamic_option(dynamic),
+            dtype=dtype.value if dtype else None,
+            output=output,
+            overwrite=overwrite,
+            trust_code=trust_code,
+            model=model,
+            method=method,
+            fold_batch_norm=fold_batch_norm,
+            progress=run.progress(),
+        )
+        proof = None
+        if validate:
+            proof = p2m.validate(converted, tolerance=tolerance, seed=seed, progress=run.progress())
+        timings = None
+        if benchmark:
+            timings = p2m.benchmark(converted, compile=compile_torch, progress=run.progress())
+        _finish_conversion(run, output, converted.report, proof, timings)
+
+
+def _finish_conversion(
+    run: Session, output: Path, report: dict[str, Any], proof: Any, timings: Any
+) -> None:
+    """Prints the result of a conversion; exits with 1 if parity failed."""
+    passed = None if proof is None else bool(proof.passed)
+    page = output / "report.html"
+    run.warn(report.get("warnings", []))
+    validation = None if proof is None else proof.to_dict()
+    run.emit(
+        {
+            "output": output,
+            "verdict": _verdict(passed),
+            "validation": validation,
+            "benchmark": timings,
+            "warnings": report.get("warnings", []),
+            "report": page if page.exists() else output / "report.json",
+            "exit_code": FAILED if passed is False else 0,
+        }
+    )
+    if not run.silent:
+        from pytorch_to_mlx.cli.show import summary
+
+        rows = [("Package", str(output))]
+        if page.exists():
+            rows.append(("Report", str(page)))
+        summary(run.out, "", validation=validation, passed=passed, benchmark=timings, rows=rows)
+    _exit_on_failure(run, passed, proof)
+
+
+def _exit_on_failure(run: Session, passed: bool | None, proof: Any) -> None:
+    if passed is False:
+        if not run.as_json:
+            run.err.print(str(proof.summary()), markup=False, highlight=False)
+        raise typer.Exit(FAILED)
+
+
+def _verdict(passed: bool | None) -> str:
+    return "not validated" if passed is None else "proven" if passed else "failed"
+
+
+@app.command()
+def validate(
+    package: opt.Package,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--input", "-i", help="The original (default: what convert recorded).", metavar="SOURCE"
+        ),
+    ] = None,
+    model: opt.Model = None,
+    method: opt.Method = None,
+    trust_code: opt.TrustCode = False,
+    args: opt.Args = None,
+    shapes: opt.Shapes = None,
+    seed: opt.Seed = 0,
+    tolerance: opt.Tolerance = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quietly = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Prove a converted package against the original."""
+    with session(as_json=as_json, quiet=quiet, debug=debug) as run:
+        import pytorch_to_mlx as p2m
+        from pytorch_to_mlx.cli.inputs import example_inputs, open_original
+
+        call_args, call_kwargs = example_inputs(args, shapes, seed, run)
+        original = None
+        if source is not None:
+            original, call_args, call_kwargs = open_original(
+                source, call_args, call_kwargs, trust_code=trust_code, model=model, method=method
+            )
+        proof = p2m.validate(
+            package,
+            original,
+            args=call_args,
+            kwargs=call_kwargs or None,
+            tolerance=tolerance,
+            seed=seed,
+            progress=run.progress(),
+        )
+        facts = proof.to_dict()
+        passed = bool(proof.passed)
+        code = 0 if passed else FAILED
+        run.emit({"verdict": _verdict(passed), "validation": facts, "exit_code": code})
+        if not run.silent:
+            from pytorch_to_mlx.cli.show import summary
+
+            rows = [("Package", str(package))]
+            summary(run.out, "", validation=facts, passed=passed, rows=rows)
+        _exit_on_failure(run, passed, proof)
+
+
+@app.command()
+def benchmark(
+    package: opt.Package,
+    compile_torch: opt.Compile = False,
+    as_json: opt.Json = False,
+    quiet: opt.Quietly = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Time a converted package (and the original, where it is at hand)."""
+    with session(as_json=as_json, quiet=quiet, debug=debug) as run:
+        import pytorch_to_mlx as p2m
+
+        timings = p2m.benchmark(package, compile=compile_torch, progress=run.progress())
+        run.emit({"benchmark": timings, "exit_code": 0})
+        if not run.silent:
+            from pytorch_to_mlx.cli.show import speed
+
+            for line in speed(timings):
+                run.out.print(line, highlight=False, markup=False)
+
+
+@app.command()
+def analyze(
+    source: opt.Input,
+    model: opt.Model = None,
+    method: opt.Method = None,
+    trust_code: opt.TrustCode = False,
+    args: opt.Args = None,
+    shapes: opt.Shapes = None,
+    dynamic: opt.Dynamic = None,
+    seed: opt.Seed = 0,
+    fold_batch_norm: opt.FoldBatchNorm = True,
+    as_json: opt.Json = False,
+    quiet: opt.Quietly = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Say what a conversion would do: ops, parameters, memory, fusions; writes nothing."""
+    with session(as_json=as_json, quiet=quiet, debug=debug) as run:
+        import pytorch_to_mlx as p2m
+        from pytorch_to_mlx.cli.inputs import dynamic_option, example_inputs
+
+        call_args, call_kwargs = example_inputs(args, shapes, seed, run)
+        facts = p2m.analyze(
+            source,
+            call_args,
+            call_kwargs or None,
+            **dynamic_option(dynamic),
+            trust_code=trust_code,
+            model=model,
+            method=method,
+            fold_batch_norm=fold_batch_norm,
+            progress=run.progress(),
+        )
+        code = 2 if facts.get("unsupported") else 0
+        run.emit({**facts, "exit_code": code})
+        if not run.silent:
+            from pytorch_to_mlx.cli.show import analysis
+
+            analysis(run.out, facts)
+        if code:
+            raise typer.Exit(code)
+
+
+@app.command()
+def coverage(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a page for the documentation.")
+    ] = False,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """List the source ops that convert, and those of core ATen that do not."""
+    with session(as_json=as_json, debug=debug) as run:
+        from pytorch_to_mlx.cli import coverage as table
+
+        found = table.coverage()
+        run.emit(found)
+        if markdown:
+            typer.echo(table.as_markdown(found))
+        elif not as_json:
+            table.show_coverage(run.out, found)
+
+
+@app.command()
+def quantize(
+    package: opt.Package,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Quantize a converted package (not available yet: refused with what works today)."""
+    with session(as_json=as_json, debug=debug):
+        from pytorch_to_mlx.errors import InputError
+
+        raise InputError(
+            f"cannot quantize {package}: this command is not available yet",
+            hint="its layers are MLX's own: load the package and call mlx.nn.quantize on it",
+        )

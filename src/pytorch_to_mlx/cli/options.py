@@ -1,0 +1,101 @@
+"""The options that commands share, each defined once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Dtype(str, Enum):
+    """What ``--dtype`` takes."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+_INPUTS, _MODEL, _PROOF, _OUTPUT = "Example inputs", "Model", "Proof", "Messages"
+
+Input = Annotated[
+    str,
+    typer.Option(
+        "--input",
+        "-i",
+        help="A .pt2 program, a .pt/.pth/.safetensors checkpoint, or file.py:factory.",
+        metavar="SOURCE",
+        rich_help_panel=_MODEL,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="file.py:factory that builds the module a state dict belongs to.",
+        metavar="FILE.PY:FACTORY",
+        rich_help_panel=_MODEL,
+    ),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(help="Convert this method instead of forward.", rich_help_panel=_MODEL),
+]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Unpickle whole modules; such a file can run any code.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Args = Annotated[
+    Path | None,
+    typer.Option(
+        "--args", help="A .npz, .safetensors or .pt with the inputs.", rich_help_panel=_INPUTS
+    ),
+]
+Shapes = Annotated[
+    str | None,
+    typer.Option(
+        help='Seeded inputs, e.g. "x=2x3x224x224:float32,ids=1x12:int64[0,1000)".',
+        rich_help_panel=_INPUTS,
+    ),
+]
+Dynamic = Annotated[
+    str | None,
+    typer.Option(
+        help='Dynamic dimensions: "auto" (default), "none", or e.g. "x:0,2;ids:1".',
+        rich_help_panel=_INPUTS,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Seed of drawn inputs.", rich_help_panel=_INPUTS)]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Largest error allowed, as a share of the output's scale (default 1e-4 in fp32).",
+        rich_help_panel=_PROOF,
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Benchmark torch.compile as well.", rich_help_panel=_PROOF),
+]
+FoldBatchNorm = Annotated[
+    bool,
+    typer.Option(
+        "--fold-batch-norm/--keep-batch-norm",
+        help="Fold batch norms into the convolution before them.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_OUTPUT),
+]
+Quietly = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_OUTPUT)]
+Package = Annotated[Path, typer.Argument(help="A folder that `convert` wrote.", metavar="FOLDER")]

@@ -1,0 +1,145 @@
+"""Results as tables for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def summary(
+    console: Console,
+    title: str,
+    *,
+    validation: Mapping[str, Any] | None = None,
+    passed: bool | None = None,
+    benchmark: Mapping[str, Any] | None = None,
+    rows: Sequence[tuple[str, str]] = (),
+) -> None:
+    """The closing table: verdict, largest error, speed, and where things are."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("Verdict", verdict(passed))
+    if validation is not None:
+        table.add_row("Max error", Text(max_error(validation)))
+        table.add_row("Compared", Text(compared(validation)))
+    if benchmark is not None:
+        for line in speed(benchmark):
+            table.add_row("Speed", Text(line))
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    console.print(table)
+
+
+def verdict(passed: bool | None) -> Text:
+    """The verdict in colour; ``None`` means that nobody asked for proof."""
+    if passed is None:
+        return Text("not validated (add --validate)", "yellow")
+    return Text("PROVEN", "bold green") if passed else Text("PARITY FAILED", "bold red")
+
+
+def max_error(validation: Mapping[str, Any]) -> str:
+    """The worst absolute error over all cases, with its output, scale and the tolerance."""
+    outputs = [
+        (case.get("name", ""), output)
+        for case in validation.get("cases", [])
+        for output in case.get("outputs", [])
+        if isinstance(output.get("max_abs"), (int, float))
+    ]
+    if not outputs:
+        return "nothing was compared"
+
+    def badness(item: tuple[str, Mapping[str, Any]]) -> float:
+        value = float(item[1]["max_abs"])
+        return math.inf if math.isnan(value) else value / (float(item[1].get("scale") or 0) or 1)
+
+    case, worst = max(outputs, key=badness)
+    text = f"{float(worst['max_abs']):.2e}"
+    if isinstance(worst.get("scale"), (int, float)):
+        text += f" at scale {float(worst['scale']):.3g}"
+    if isinstance(validation.get("tolerance"), (int, float)):
+        text += f", tolerance {float(validation['tolerance']):.0e} of scale"
+    return f"{text} (case {case})" if case else text
+
+
+def compared(validation: Mapping[str, Any]) -> str:
+    """How many comparisons stand behind the verdict."""
+    cases = validation.get("cases", [])
+    outputs = sum(len(case.get("outputs", [])) for case in cases)
+    failed = sum(not output.get("ok", True) for c in cases for output in c.get("outputs", []))
+    text = f"{len(cases)} case{_s(len(cases))}, {outputs} output{_s(outputs)}"
+    return f"{text}, {failed} out of tolerance" if failed else text
+
+
+def speed(benchmark: Mapping[str, Any]) -> list[str]:
+    """One line a measured variant, against eager torch where it was measured."""
+    rows = [row for row in benchmark.get("rows", []) if row.get("median_ms") is not None]
+    first = rows[0].get("sizes") if rows else None
+    rows = [row for row in rows if row.get("sizes") == first]
+    base = next((row["median_ms"] for row in rows if row.get("name") == "torch eager"), None)
+    lines = []
+    for row in rows:
+        line = f"{row.get('name', '?')}: {row['median_ms']:.3g} ms"
+        if base and row.get("name") != "torch eager" and row["median_ms"] > 0:
+            line += f" ({base / row['median_ms']:.2f}x torch eager)"
+        lines.append(line)
+    return lines or ["nothing was measured"]
+
+
+def analysis(console: Console, facts: Mapping[str, Any]) -> None:
+    """What ``analyze`` found: sizes first, then what cannot be converted."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in facts.items():
+        if isinstance(value, (str, int, float, bool)):
+            table.add_row(_label(key), Text(_number(value)))
+    console.print(table)
+    for key, value in facts.items():
+        if isinstance(value, (list, tuple)) and value:
+            _listing(console, _label(key), value)
+        elif isinstance(value, Mapping) and value:
+            pairs = [{"name": name, "value": item} for name, item in value.items()]
+            _listing(console, _label(key), pairs)
+
+
+def _listing(console: Console, title: str, items: Sequence[Any]) -> None:
+    """A table of records, or one line an item."""
+    console.print()
+    if not all(isinstance(item, Mapping) for item in items):
+        console.print(Text(title, "bold"))
+        for item in items:
+            console.print(Text(f"  {item}"))
+        return
+    columns = list(dict.fromkeys(key for item in items for key in item))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(_label(column), overflow="fold")
+    for item in items:
+        table.add_row(*(Text(_number(item.get(column, ""))) for column in columns))
+    console.print(table)
+
+
+def _label(key: str) -> str:
+    return str(key).replace("_", " ").capitalize()
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_number(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_number(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
