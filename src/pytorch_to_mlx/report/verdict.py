@@ -1,0 +1,142 @@
+"""What the top of the page says: the verdict in words and the figures behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .words import count, finite
+
+
+def of_scale(output: Mapping[str, Any]) -> float:
+    """An output's largest error as a fraction of its scale; NaN where there is no error to tell."""
+    error, scale = finite(output.get("max_abs")), finite(output.get("scale"))
+    if error is None:
+        return math.nan
+    if error == 0:
+        return 0.0
+    if scale is None:
+        return math.nan
+    return error / scale if scale > 0 else math.inf
+
+
+def worst_of_scale(validation: Mapping[str, Any] | None) -> float | None:
+    """The largest error of all outputs as a fraction of scale; ``None`` where none is known."""
+    found = [
+        of_scale(output)
+        for case in (validation or {}).get("cases") or []
+        for output in case["outputs"]
+    ]
+    known = [value for value in found if math.isfinite(value)]
+    return max(known) if known else None
+
+
+def case_rows(validation: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """A row for every compared output, failed ones first, else in the order given."""
+    rows = []
+    for case in (validation or {}).get("cases") or []:
+        sizes = case.get("sizes") or {}
+        shown = ", ".join(
+            f"{name}={'×'.join(map(str, v)) if isinstance(v, list) else v}"
+            for name, v in sizes.items()
+        )
+        for output in case["outputs"]:
+            relative = of_scale(output)
+            rows.append(
+                {
+                    "case": case["name"],
+                    "sizes": shown,
+                    "output": output,
+                    "of_scale": None if math.isnan(relative) else relative,
+                }
+            )
+    return sorted(rows, key=lambda row: row["output"]["ok"])
+
+
+def headline(report: Mapping[str, Any]) -> dict[str, str]:
+    """The verdict: ``state`` (good, bad, none), ``word``, ``sentence``."""
+    validation = report.get("validation")
+    if not validation:
+        return {
+            "state": "none",
+            "word": "Not validated",
+            "sentence": "This conversion was not compared with its source. "
+            "Run it again with --validate.",
+        }
+    outputs = [output for case in validation["cases"] for output in case["outputs"]]
+    failed = sum(not output["ok"] for output in outputs)
+    worst, tolerance = worst_of_scale(validation), finite(validation.get("tolerance"))
+    compared = f"{_many(len(outputs), 'output')} in {_many(len(validation['cases']), 'case')}"
+    if validation["verdict"] == "proven":
+        sentence = f"The emitted package computes the same function as its source: {compared}"
+        if worst == 0:
+            sentence += ", all exactly equal."
+        elif worst is not None:
+            sentence += f", none further off than {worst:.2g} of its scale"
+            sentence += f" ({tolerance:g} is allowed)." if tolerance else "."
+        else:
+            sentence += "."
+        return {"state": "good", "word": "Proven", "sentence": sentence}
+    if not outputs:
+        reason = "No output was compared at all."
+    elif failed:
+        reason = f"{failed} of {compared} are not what the source computes."
+    else:
+        reason = f"{compared} agree, but another check failed."
+    sentence = f"The emitted package does not match its source. {reason}"
+    return {"state": "bad", "word": "Failed", "sentence": sentence}
+
+
+def tiles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The figures under the verdict: ``value``, ``label``, ``state``."""
+    out: list[dict[str, Any]] = []
+
+    def add(value: str, label: str, state: str = "") -> None:
+        out.append({"value": value, "label": label, "state": state})
+
+    validation = report.get("validation")
+    if validation:
+        _add_proof(validation, add)
+    best = _fastest(report)
+    if best:
+        add(f"{best['speedup']:.2f}×", f"{best['name']} against {best['against']}")
+    tree = (report.get("model") or {}).get("tree")
+    if tree:
+        add(count(tree["parameters"]), "parameters")
+    refused = sum(bool(dim.get("static_reason")) for dim in (report.get("dims") or {}).values())
+    if report.get("dims"):
+        add(f"{len(report['dims']) - refused}/{len(report['dims'])}", "dims kept dynamic")
+    return out
+
+
+def _add_proof(validation: Mapping[str, Any], add: Any) -> None:
+    cases = validation["cases"]
+    passed = sum(bool(c["outputs"]) and all(o["ok"] for o in c["outputs"]) for c in cases)
+    state = "good" if cases and passed == len(cases) else "bad"
+    add(f"{passed}/{len(cases)}", "cases within tolerance", state)
+    worst = worst_of_scale(validation)
+    if worst is not None:
+        add(f"{worst:.2g}", "worst error, of scale")
+    layers = validation.get("layers")
+    if layers:
+        add(str(len(layers)), "modules compared one by one")
+    moved = validation.get("perturbation")
+    if moved:
+        failed = moved["failed"] if isinstance(moved["failed"], int) else len(moved["failed"])
+        good = moved["checked"] - failed
+        add(f"{good}/{moved['checked']}", "perturbed weights followed", "bad" if failed else "good")
+
+
+def _fastest(report: Mapping[str, Any]) -> dict[str, Any] | None:
+    ratios = (report.get("benchmark") or {}).get("ratios") or []
+    known = [
+        r for r in ratios if finite(r["speedup"]) is not None and r["against"] == "torch eager"
+    ]
+    # The first size speaks for the model; of its MLX rows the faster one.
+    first = [r for r in known if r.get("sizes") == known[0].get("sizes")]
+    return max(first, key=lambda r: r["speedup"]) if first else None
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
