@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytorch_to_mlx.graph.dims import Dim, FloorDiv, as_dim, is_static
+from pytorch_to_mlx.graph.dims import Dim, FloorDiv, as_dim, is_static, product
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.infer import rule
 from pytorch_to_mlx.graph.ir import Value
@@ -173,3 +173,51 @@ def _max_unpool(x: Value, indices: Value, output_size: Any) -> Any:
 def _fractional(x: Value, kernel: Any, output_size: Any, samples: Value) -> Any:
     shape = _resized(x, output_size)
     return [(shape, x.dtype), (shape, DType("int64"))]
+
+
+@rule(
+    "ops.interpolate_nearest",
+    "ops.interpolate_linear",
+    "ops.interpolate_cubic",
+    "ops.interpolate_antialias",
+)
+def _interpolate(x: Value, size: Any, *_: Any, **__: Any) -> Any:
+    return _resized(x, size), x.dtype
+
+
+@rule("ops.grid_sample_linear", "ops.grid_sample_nearest", "ops.grid_sample_cubic")
+def _grid_sample(x: Value, grid: Value, *_: Any, **__: Any) -> Any:
+    return (x.dims[0], *grid.dims[1:-1], x.dims[-1]), x.dtype
+
+
+@rule("ops.affine_grid")
+def _affine_grid(theta: Value, size: Any, align_corners: bool = False) -> Any:
+    return (theta.dims[0], *size, len(size)), theta.dtype
+
+
+@rule("ops.unfold")
+def _unfold(x: Value, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    rows, columns = _pooled(x, kernel, stride, padding, dilation, False)[1:-1]
+    return (x.dims[0], product((rows, columns)), product((x.dims[-1], *kernel))), x.dtype
+
+
+@rule("ops.fold")
+def _fold(x: Value, output_size: Any, kernel: Any, *_: Any) -> Any:
+    return (x.dims[0], *output_size, _floor_div(x.dims[-1], product(kernel))), x.dtype
+
+
+@rule("ops.pixel_shuffle")
+def _pixel_shuffle(x: Value, factor: int) -> Any:
+    *lead, h, w, c = x.dims
+    return (*lead, as_dim(h * factor), as_dim(w * factor), _floor_div(c, factor**2)), x.dtype
+
+
+@rule("ops.pixel_unshuffle")
+def _pixel_unshuffle(x: Value, factor: int) -> Any:
+    *lead, h, w, c = x.dims
+    return (*lead, _floor_div(h, factor), _floor_div(w, factor), as_dim(c * factor**2)), x.dtype
+
+
+@rule("ops.channel_shuffle")
+def _channel_shuffle(x: Value, groups: int) -> Any:
+    return x.dims, x.dtype
