@@ -1,0 +1,379 @@
+"""nn.Module to a normalised :class:`Captured` program, by torch.export."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytorch_to_mlx.capture import dims as sizes_of
+from pytorch_to_mlx.capture.calls import Recorder
+from pytorch_to_mlx.capture.exported import capture_program
+from pytorch_to_mlx.capture.explain import explain, first_line, user_line
+from pytorch_to_mlx.capture.normalise import assemble, redecompose
+from pytorch_to_mlx.capture.program import Captured
+from pytorch_to_mlx.capture.recurrence import opaque_recurrences
+from pytorch_to_mlx.capture.reference import module_reference
+from pytorch_to_mlx.capture.sizes import Axis, Example, Plan, Prober, Sizes, make_plan
+from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
+from pytorch_to_mlx.capture.state import Slot, find_state, lifted
+from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
+from pytorch_to_mlx.errors import CaptureError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pytorch_to_mlx.progress import Progress
+
+__all__ = ["capture_module", "capture_program", "redecompose"]
+
+_TRACE_AT = (3, 5, 2, 4, 7)
+
+
+def capture_module(
+    module: nn.Module,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    *,
+    dynamic_shapes: Any = "auto",
+    progress: Progress | None = None,
+    probe_seconds: float = 60.0,
+) -> Captured:
+    """Exports a module in eval mode and normalises the program; the module is left as it was.
+
+    ``dynamic_shapes``: ``"auto"`` keeps every dim dynamic that the model accepts at other sizes (found
+    by calling it, for at most about ``probe_seconds``); ``None`` keeps none; else torch's own nesting of
+    ``torch.export.Dim``, which is honoured or refused.
+
+    Raises:
+        InputError: the example inputs do not fit forward's signature.
+        CaptureError: the model itself fails on them, keeps state that cannot be converted, or
+            torch.export refuses it (with the user's line; torch's error is the cause).
+    """
+    import torch
+
+    stage = progress.stage("capture", 4) if progress is not None else nullcontext()
+    with stage as counter, evaluation_mode(module) as training, torch.no_grad():
+        session = _Session(module, bind_arguments(module, args, kwargs or {}), probe_seconds)
+        session.advance = getattr(counter, "advance", session.advance)
+        if training:
+            session.warnings.append("the model was in training mode; it is converted in eval mode")
+        with untouched(module) as snapshot:
+            return session.run(snapshot, dynamic_shapes)
+
+
+@dataclass
+class _Trace:
+    """One successful export: the program, what was traced, and the module calls seen."""
+
+    program: torch.export.ExportedProgram
+    recorder: Recorder
+    sizes: Sizes
+
+
+@dataclass
+class _Session:
+    module: nn.Module
+    arguments: Arguments
+    probe_seconds: float
+    warnings: list[str] = field(default_factory=list)
+    lift: list[Slot] = field(default_factory=list)
+    outputs: Outputs = field(default_factory=Outputs)
+    advance: Callable[[], None] = lambda: None
+
+    def run(self, snapshot: Snapshot, dynamic_shapes: Any) -> Captured:
+        self.snapshot = snapshot
+        self._first_call()
+        self.example = Example(self.arguments)
+        self.prober = Prober(self.example, self._probe, self.probe_seconds)
+        with plain_interface(self.module, self.arguments):
+            state = find_state(self.module, self._flat_call, snapshot)
+        snapshot.restore()
+        self.lift = state.lift
+        self.warnings += state.warnings
+        self.advance()
+        if isinstance(dynamic_shapes, str):
+            trace, dims = self._automatic(dynamic_shapes)
+        else:
+            trace, dims = self._explicit(dynamic_shapes)
+        self.advance()
+        snapshot.restore()
+        captured = assemble(
+            trace.program,
+            values=self.arguments,
+            module=self.module,
+            recorder=trace.recorder,
+        )
+        captured.dims = dims
+        captured.warnings = [*self.warnings, *captured.warnings]
+        tensors = self.example.tensors.items()
+        captured.example_inputs = {self.example.names[i]: t for i, t in tensors}
+        captured.make_reference = module_reference(
+            self.module, self.arguments, self.example.names, captured.output_names
+        )
+        self.advance()
+        return captured
+
+    # -- calling the original ---------------------------------------------------------------------
+
+    def _first_call(self) -> None:
+        """Calls the model as given: it must work, and shows what outputs it has."""
+        self.outputs = self._call_once()
+        options = inspect.signature(self.module.forward).parameters
+        cached = [c for c in self.outputs.dropped.values() if c.endswith("Cache")]
+        if cached and "use_cache" in options and not self.arguments.kwargs.get("use_cache"):
+            positional = {name for name, _ in self.arguments.names}
+            if "use_cache" not in positional:
+                self._add_keyword("use_cache", False)
+                self.warnings.append(
+                    "use_cache=False was passed, because a key/value cache is no tensor output"
+                )
+                self.outputs = self._call_once()
+        for name, kind in self.outputs.dropped.items():
+            self.warnings.append(
+                f"the output {name} ({kind}) holds no plain tensors and is dropped"
+            )
+
+    def _add_keyword(self, name: str, value: Any) -> None:
+        """Adds a keyword argument in the signature's place."""
+        now = self.arguments
+        kwargs = {**now.kwargs, name: value}
+        self.arguments = Arguments(
+            now.args, kwargs, [*now.names, (name, None)], [*now.rebuilds, None]
+        )
+
+    def _call_once(self) -> Outputs:
+        arguments = Example(self.arguments).resized({})
+        with plain_interface(self.module, arguments) as outputs:
+            try:
+                self.module(*arguments.args, **arguments.kwargs)
+            except Exception as error:
+                file, line, text = user_line(error)
+                where = f" in `{text}`" if text else ""
+                raise CaptureError(
+                    f"the model itself fails on the example inputs{where}: {first_line(error)}",
+                    origin=f"{file}:{line}" if file else "",
+                    hint="Give inputs that the PyTorch model accepts",
+                ) from error
+            finally:
+                self.snapshot.restore()
+        return outputs
+
+    def _flat_call(self) -> list[Any]:
+        import torch
+        import torch.utils._pytree as pytree
+
+        torch.manual_seed(0)
+        now = self.example.resized({})
+        leaves = pytree.tree_leaves(self.module(*now.args, **now.kwargs))
+        return [x.clone() if isinstance(x, torch.Tensor) else x for x in leaves]
+
+    def _probe(self, arguments: Arguments) -> None:
+        """Raises what the model raises, and where a state would change its shape."""
+        shapes = {slot.full_name: tuple(slot.value.shape) for slot in self.lift}
+        try:
+            with plain_interface(self.module, arguments):
+                self.module(*arguments.args, **arguments.kwargs)
+            for slot in self.lift:
+                store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
+                now = tuple(store[slot.name].shape)
+                if now != shapes[slot.full_name]:
+                    raise ValueError(
+                        f"the state {slot.full_name} has shape {list(shapes[slot.full_name])}"
+                    )
+        finally:
+            self.snapshot.restore()
+
+    # -- tracing ----------------------------------------------------------------------------------
+
+    def _trace(
+        self,
+        sizes: Sizes,
+        shapes: dict[Axis, Any],
+        ties: list[list[Axis]],
+        strict: bool = False,
+    ) -> _Trace:
+        import torch
+        import torch.utils._pytree as pytree
+
+        arguments = self.example.resized(sizes)
+        leaves = pytree.tree_leaves(arguments.values())
+        collection = torch.export.ShapesCollection()
+        per_leaf: dict[int, dict[int, Any]] = {}
+        for (leaf, dim), entry in shapes.items():
+            per_leaf.setdefault(leaf, {})[dim] = entry
+        for leaf, entries in per_leaf.items():
+            collection[leaves[leaf]] = entries
+        args, kwargs = arguments.args, arguments.kwargs
+        dynamic = collection.dynamic_shapes(self.module, args, kwargs) if shapes else None
+        recorder = Recorder(self.module)
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(plain_interface(self.module, arguments))
+                stack.enter_context(lifted(self.module, self.lift))
+                stack.enter_context(opaque_recurrences())
+                if not strict:
+                    stack.enter_context(recorder.recording())
+                    stack.enter_context(_tied(self.module, ties))
+                program = torch.export.export(
+                    self.module, args, kwargs, dynamic_shapes=dynamic, strict=strict
+                )
+        finally:
+            self.snapshot.restore()
+        traced = {axis: sizes.get(axis, self.example.size(axis)) for axis in self.example.axes()}
+        return _Trace(program, recorder, traced)
+
+    def _ladder(self, sizes: Sizes, shapes: dict[Axis, Any], ties: list[list[Axis]]) -> _Trace:
+        """All dims dynamic; if torch refuses, only the batch; none; then torch's strict mode.
+
+        The first refusal is the one that is explained when nothing works.
+        """
+        batch = {axis: entry for axis, entry in shapes.items() if axis[1] == 0}
+        rungs: list[tuple[str, dict[Axis, Any], bool]] = [("", shapes, False)]
+        if 0 < len(batch) < len(shapes):
+            rungs.append(("only the first dimension of each input dynamic", batch, False))
+        if shapes:
+            rungs.append(("every size fixed", {}, False))
+        rungs.append(("torch.export's strict mode", shapes, True))
+        if shapes:
+            rungs.append(("torch.export's strict mode and every size fixed", {}, True))
+        first: Exception | None = None
+        for how, wanted, strict in rungs:
+            kept = {axis: size for axis, size in sizes.items() if axis in wanted}
+            try:
+                trace = self._trace(kept, wanted, ties if wanted else [], strict)
+            except Exception as error:  # noqa: BLE001 - torch raises every class; explained below
+                first = first or error
+                if isinstance(error, CaptureError):
+                    break
+                continue
+            if how:
+                assert first is not None
+                self.warnings.append(
+                    f"torch.export succeeded only with {how}; before, {explain(first)}"
+                )
+            return trace
+        assert first is not None
+        if isinstance(first, CaptureError):
+            raise first
+        raise explain(first) from first
+
+    # -- dynamic shapes ---------------------------------------------------------------------------
+
+    def _automatic(self, mode: str) -> tuple[_Trace, dict[str, Any]]:
+        from torch.export import Dim
+
+        if mode != "auto":
+            raise CaptureError(
+                f"dynamic_shapes {mode!r} is not known", hint='Give "auto", None or torch\'s Dims'
+            )
+        plan = make_plan(self.example, self.prober)
+        while True:
+            wanted = [a for a in self.example.axes() if a not in plan.static]
+            sizes = {a: n for a, n in plan.sizes.items() if a not in plan.static}
+            trace = self._ladder(sizes, dict.fromkeys(wanted, Dim.AUTO), plan.groups)
+            again = self._frozen(trace, plan, sizes)
+            symbols = sizes_of.find_symbols(trace.program, trace.sizes)
+            refused = sizes_of.probe_symbols(trace.program, symbols, self.prober, sizes)
+            if not again and not refused:
+                break
+            plan.static.update(again | refused)
+        self._warn_if_slow()
+        return trace, sizes_of.report(self.example, symbols.values(), plan.static)
+
+    def _frozen(self, trace: _Trace, plan: Plan, sizes: Sizes) -> dict[Axis, str]:
+        """Notes the dims that torch fixed; returns those traced at another size than the example's.
+
+        Those must be traced again at the example's own size.
+        """
+        again: dict[Axis, str] = {}
+        for axis, size in sizes_of.input_shapes(trace.program).items():
+            if not isinstance(size, int) or axis in plan.static:
+                continue
+            reason = sizes_of.frozen_reason(trace.program, axis, self.prober, sizes, size)
+            if size != self.example.size(axis):
+                again[axis] = reason
+            else:
+                plan.static[axis] = reason
+        return again
+
+    def _warn_if_slow(self) -> None:
+        if self.prober.exhausted:
+            self.warnings.append(
+                f"the model is slow: after {self.prober.spent:.0f} s no more sizes were tried"
+            )
+
+    def _explicit(self, shapes: Any) -> tuple[_Trace, dict[str, Any]]:
+        wanted = {} if shapes is None else sizes_of.requested_dims(self.example, shapes)
+        sizes = self._sizes_above_one(wanted)
+        try:
+            trace = self._trace(sizes, wanted, [])
+        except CaptureError:
+            raise
+        except Exception as error:
+            raise explain(error) from error
+        found = sizes_of.input_shapes(trace.program)
+        static: dict[Axis, str] = {}
+        for axis in self.example.axes():
+            if not isinstance(found.get(axis), int):
+                continue
+            if axis not in wanted:
+                static[axis] = "not asked to be dynamic"
+            else:
+                size = trace.sizes[axis]
+                static[axis] = sizes_of.frozen_reason(trace.program, axis, self.prober, sizes, size)
+                if size != self.example.size(axis):
+                    raise CaptureError(
+                        f"{self.example.where(axis)} cannot be dynamic: {static[axis]}",
+                        hint="Leave it out of dynamic_shapes",
+                    )
+                self.warnings.append(
+                    f"{self.example.where(axis)} was asked to be dynamic and is not: {static[axis]}"
+                )
+        symbols = sizes_of.find_symbols(trace.program, trace.sizes)
+        sizes_of.probe_symbols(trace.program, symbols, self.prober, sizes)
+        self._warn_if_slow()
+        return trace, sizes_of.report(self.example, symbols.values(), static)
+
+    def _sizes_above_one(self, wanted: dict[Axis, Any]) -> Sizes:
+        """Other sizes for dims that should be dynamic but are 1 in the example; one Dim, one size."""
+        ones = [axis for axis in wanted if self.example.size(axis) <= 1]
+        sizes: Sizes = {}
+        for axis in ones:
+            name = getattr(wanted[axis], "__name__", None)
+            limit = getattr(wanted[axis], "max", None)
+            size = next((n for n in _TRACE_AT if limit is None or n <= limit), 1)
+            same = [a for a in ones if name and getattr(wanted[a], "__name__", None) == name]
+            sizes.update(dict.fromkeys([axis, *same], size))
+        if sizes and (refusal := self.prober.refusal(sizes)):
+            places = ", ".join(self.example.where(a) for a in sizes)
+            raise CaptureError(
+                f"{places} cannot be dynamic: the model refuses other sizes than 1: {refusal}",
+                hint="Give example inputs with sizes above 1 there, or leave them out of "
+                "dynamic_shapes",
+            )
+        return sizes
+
+
+@contextmanager
+def _tied(module: nn.Module, groups: list[list[Axis]]) -> Iterator[None]:
+    """Within, tracing the module notes that the dims of each group are equal.
+
+    torch gives equal-sized dims of two inputs two symbols. Comparing them while it traces makes them one.
+    """
+    import torch.utils._pytree as pytree
+
+    def compare(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        leaves = pytree.tree_leaves([*args, *kwargs.values()])
+        for (leaf, dim), *others in groups:
+            for other, other_dim in others:
+                bool(leaves[leaf].shape[dim] == leaves[other].shape[other_dim])
+
+    handle = module.register_forward_pre_hook(compare, with_kwargs=True, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,193 @@
+"""The original model as a function of named inputs: what validation compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pytorch_to_mlx.capture.snapshot import evaluation_mode, untouched
+from pytorch_to_mlx.capture.structure import Arguments, plain_interface
+from pytorch_to_mlx.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ReferenceOutput:
+    """One output: its name, value (bfloat16 as float32) and the dtype's name in torch."""
+
+    name: str
+    array: np.ndarray
+    dtype: str
+
+
+class Reference:
+    """Runs the original in inference mode; every call sequence starts from the model's own state.
+
+    ``reference(inputs)`` is one call, ``reference.sequence([inputs, inputs])`` several that share
+    state. ``inputs`` map input names (``Captured.input_names``) to numpy or torch arrays; those left out
+    are the example's. Arrays are converted to the example's dtype.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[list[Any]], Any],
+        session: Callable[[], AbstractContextManager[Any]],
+        names: Sequence[str],
+        leaves: Sequence[Any],
+        output_names: Sequence[str],
+        dtype: str | None = None,
+    ) -> None:
+        self._call = call
+        self._session = session
+        self._names = list(names)
+        self._leaves = list(leaves)
+        self._output_names = list(output_names)
+        self.dtype = dtype
+
+    def __call__(self, inputs: Mapping[str, Any] | None = None) -> list[ReferenceOutput]:
+        """The flat outputs of one call from the initial state."""
+        return self.sequence([inputs or {}])[0]
+
+    def sequence(self, calls: Sequence[Mapping[str, Any]]) -> list[list[ReferenceOutput]]:
+        """The flat outputs of several calls in a row, the first from the initial state."""
+        with self._session():
+            return [self._outputs(self._call(self._bind(inputs))) for inputs in calls]
+
+    def _bind(self, inputs: Mapping[str, Any]) -> list[Any]:
+        import torch
+
+        unknown = sorted(set(inputs) - set(self._names))
+        if unknown:
+            raise InputError(f"no input is called {unknown[0]!r}; there are {self._names}")
+        leaves = list(self._leaves)
+        for i, (name, example) in enumerate(zip(self._names, self._leaves, strict=True)):
+            if isinstance(example, torch.Tensor):
+                leaves[i] = self._tensor(inputs.get(name, example), example)
+            elif name in inputs:
+                leaves[i] = inputs[name]
+        return leaves
+
+    def _tensor(self, value: Any, example: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if not isinstance(value, torch.Tensor):
+            value = torch.from_numpy(np.array(value, copy=True, order="C"))
+        dtype = example.dtype
+        if self.dtype and dtype.is_floating_point:
+            dtype = getattr(torch, self.dtype)
+        return value.detach().to(device=example.device, dtype=dtype, copy=True)
+
+    def _outputs(self, result: Any) -> list[ReferenceOutput]:
+        import torch.utils._pytree as pytree
+
+        leaves = pytree.tree_leaves(result)
+        names = self._output_names
+        if len(names) != len(leaves):
+            raise InputError(f"the original gave {len(leaves)} outputs, not {len(names)}")
+        pairs = zip(names, leaves, strict=True)
+        return [to_output(n, v) for n, v in pairs if v is not None and not isinstance(v, str)]
+
+
+def to_output(name: str, value: Any) -> ReferenceOutput:
+    """A tensor or number as numpy; dtypes that numpy lacks (bfloat16, float8) as float32."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return ReferenceOutput(name, np.asarray(value), type(value).__name__)
+    dtype = str(value.dtype).removeprefix("torch.")
+    value = value.detach().cpu().resolve_conj().resolve_neg()
+    if value.dtype is torch.bfloat16 or (value.element_size() == 1 and value.is_floating_point()):
+        value = value.float()
+    return ReferenceOutput(name, np.array(value.numpy(), copy=True), dtype)
+
+
+def module_reference(
+    module: nn.Module, arguments: Arguments, names: Sequence[str], output_names: Sequence[str]
+) -> Callable[[str | None], Reference]:
+    """Makes references that run a live module eagerly, in eval mode, and leave it as it was."""
+    import torch
+    import torch.utils._pytree as pytree
+
+    example, spec = pytree.tree_flatten(arguments.values())
+
+    def call(leaves: list[Any]) -> Any:
+        now = arguments.with_values(pytree.tree_unflatten(leaves, spec))
+        return module(*now.args, **now.kwargs)
+
+    def make(dtype: str | None) -> Reference:
+        @contextmanager
+        def session() -> Iterator[None]:
+            # no_grad, not inference_mode: a module that keeps a tensor must stay usable outside
+            with evaluation_mode(module), untouched(module), torch.no_grad():
+                with precision(module, dtype), plain_interface(module, arguments):
+                    yield
+
+        return Reference(call, session, names, example, output_names, dtype)
+
+    return make
+
+
+def program_reference(
+    program: torch.export.ExportedProgram,
+    leaves: Sequence[Any],
+    names: Sequence[str],
+    output_names: Sequence[str],
+) -> Callable[[str | None], Reference]:
+    """Makes references that run an exported program as it was given."""
+    import inspect
+
+    import torch
+    import torch.utils._pytree as pytree
+
+    unchecked = "check_guards" in inspect.signature(program.module).parameters
+    module = program.module(check_guards=False) if unchecked else program.module()
+    spec = program.call_spec.in_spec
+
+    def call(values: list[Any]) -> Any:
+        args, kwargs = pytree.tree_unflatten(values, spec)
+        return module(*args, **kwargs)
+
+    def make(dtype: str | None) -> Reference:
+        @contextmanager
+        def session() -> Iterator[None]:
+            with untouched(module), torch.no_grad(), precision(module, dtype):
+                yield
+
+        return Reference(call, session, names, leaves, output_names, dtype)
+
+    return make
+
+
+@contextmanager
+def precision(module: nn.Module, dtype: str | None) -> Iterator[None]:
+    """Within, the module's floating tensors are of another dtype; the originals come back after.
+
+    Nothing is copied back and forth: parameters point to converted data for a while. Buffers and
+    attributes are put back by the caller's ``untouched``.
+    """
+    import torch
+
+    if dtype is None:
+        yield
+        return
+    target = getattr(torch, dtype)
+    originals = [(p, p.data) for p in module.parameters() if p.is_floating_point()]
+    try:
+        for parameter, data in originals:
+            parameter.data = data.to(target)
+        for sub in module.modules():
+            for store in (sub._buffers, sub.__dict__):
+                for name, value in list(store.items()):
+                    if isinstance(value, torch.Tensor) and value.is_floating_point():
+                        store[name] = value.to(target)
+        yield
+    finally:
+        for parameter, data in originals:
+            parameter.data = data

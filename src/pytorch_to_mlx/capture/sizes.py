@@ -1,0 +1,178 @@
+"""Example inputs at other sizes, and which sizes the original model accepts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytorch_to_mlx.capture.explain import first_line
+from pytorch_to_mlx.capture.structure import Arguments
+from pytorch_to_mlx.capture.tree import named_leaves
+
+Axis = tuple[int, int]  # (leaf, dimension)
+Sizes = dict[Axis, int]
+
+_TRACE_SIZES = (3, 5, 7, 11, 13)  # for dims that the example has at 1; primes collide least
+
+
+class Example:
+    """Example arguments as flat, named leaves; dims are ``(leaf, dimension)``."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        import torch
+        import torch.utils._pytree as pytree
+
+        self.arguments = arguments
+        self.leaves, self.spec = pytree.tree_flatten(arguments.values())
+        self.names = [n for k, v in arguments.by_name().items() for n, _ in named_leaves(v, k)]
+        if len(self.names) != len(self.leaves):  # a pytree node that is no plain container
+            self.names = [f"input_{i}" for i in range(len(self.leaves))]
+        self.tensors = {i: t for i, t in enumerate(self.leaves) if isinstance(t, torch.Tensor)}
+
+    def axes(self) -> list[Axis]:
+        return [(i, d) for i, t in self.tensors.items() for d in range(t.ndim)]
+
+    def size(self, axis: Axis) -> int:
+        return int(self.tensors[axis[0]].shape[axis[1]])
+
+    def where(self, axis: Axis) -> str:
+        return f"{self.names[axis[0]]}:{axis[1]}"
+
+    def resized(self, sizes: Mapping[Axis, int]) -> Arguments:
+        """Fresh arguments (no tensor is shared with the example) with some dims at other sizes."""
+        import torch.utils._pytree as pytree
+
+        leaves = list(self.leaves)
+        for i, tensor in self.tensors.items():
+            value = tensor.detach()
+            for d in range(tensor.ndim):
+                value = resize(value, d, sizes.get((i, d), value.shape[d]))
+            leaves[i] = value.clone()
+        return self.arguments.with_values(pytree.tree_unflatten(leaves, self.spec))
+
+
+def resize(tensor: Any, dim: int, size: int) -> Any:
+    """A tensor cut to ``size`` along ``dim``, or continued by repeating what it holds there.
+
+    Values stay those of the example (indices in range, masks boolean, probabilities positive).
+    """
+    import torch
+
+    old = tensor.shape[dim]
+    if size == old:
+        return tensor
+    if old == 0:
+        shape = [*tensor.shape[:dim], size, *tensor.shape[dim + 1 :]]
+        return tensor.new_zeros(shape)
+    index = torch.arange(size, device=tensor.device) % old
+    return tensor.index_select(dim, index)
+
+
+@dataclass
+class Prober:
+    """Runs the original at other sizes; ``call`` raises for sizes that it refuses.
+
+    Within ``budget`` seconds; after that nothing more is tried and sizes count as accepted, so that
+    a slow model loses no dynamic dim.
+    """
+
+    example: Example
+    call: Callable[[Arguments], Any]
+    budget: float = 60.0
+    spent: float = 0.0
+    seen: dict[tuple[tuple[Axis, int], ...], str] = field(default_factory=dict)
+
+    @property
+    def exhausted(self) -> bool:
+        return self.spent > self.budget
+
+    def refusal(self, sizes: Mapping[Axis, int]) -> str:
+        """Why the original refuses these sizes; empty when it accepts them."""
+        key = tuple(sorted(sizes.items()))
+        if key not in self.seen:
+            if self.exhausted:
+                return ""
+            start = time.perf_counter()
+            try:
+                self.call(self.example.resized(sizes))
+                self.seen[key] = ""
+            except Exception as error:  # noqa: BLE001 - whatever the user's model raises is its refusal
+                self.seen[key] = first_line(error)
+            self.spent += time.perf_counter() - start
+        return self.seen[key]
+
+    def refuses_others(self, axes: Iterable[Axis], base: Mapping[Axis, int]) -> str:
+        """Why the original refuses to have these (equal) dims together at any other size; or empty."""
+        axes = list(axes)
+        size = base.get(axes[0], self.example.size(axes[0]))
+        reason = ""
+        for other in (size + 1, size * 2, size + 2):
+            refusal = self.refusal({**base, **dict.fromkeys(axes, other)})
+            if not refusal:
+                return ""
+            reason = reason or refusal
+        return reason
+
+
+@dataclass
+class Plan:
+    """Sizes to trace at, dims that move together, and dims that stay fixed with the reason."""
+
+    sizes: Sizes = field(default_factory=dict)
+    groups: list[list[Axis]] = field(default_factory=list)
+    static: dict[Axis, str] = field(default_factory=dict)
+
+
+def make_plan(example: Example, prober: Prober) -> Plan:
+    """Sizes above 1 for every dim that the model accepts there, then dims of equal size grouped."""
+    plan = Plan()
+    _enlarge(example, prober, plan)
+    classes: dict[int, list[Axis]] = {}
+    for axis in example.axes():
+        if axis not in plan.static:
+            classes.setdefault(plan.sizes.get(axis, example.size(axis)), []).append(axis)
+    for members in classes.values():
+        if len({leaf for leaf, _ in members}) > 1:
+            plan.groups.extend(_split(members, prober, plan.sizes))
+    return plan
+
+
+def _enlarge(example: Example, prober: Prober, plan: Plan) -> None:
+    """Dims of size 1 (which torch would freeze) get another size, together by position first."""
+    ones = [a for a in example.axes() if example.size(a) <= 1]
+    used = {example.size(a) for a in example.axes()}
+    free = [n for n in _TRACE_SIZES if n not in used] or [max(used) + 1]
+    for number, dim in enumerate(sorted({d for _, d in ones})):
+        same = [a for a in ones if a[1] == dim]
+        size = free[min(number, len(free) - 1)]
+        if _accepts(prober, plan.sizes, same, size):
+            plan.sizes.update(dict.fromkeys(same, size))
+            continue
+        for axis in same:
+            if len(same) > 1 and _accepts(prober, plan.sizes, [axis], size):
+                plan.sizes[axis] = size
+            else:
+                refusal = prober.refusal({**plan.sizes, axis: size})
+                plan.static[axis] = f"the model refuses other sizes: {refusal}"
+
+
+def _accepts(prober: Prober, base: Sizes, axes: list[Axis], size: int) -> bool:
+    """Both at ``size`` and at 2: one alone may fit by chance (heads that a mask broadcasts to)."""
+    return not any(prober.refusal({**base, **dict.fromkeys(axes, other)}) for other in (size, 2))
+
+
+def _split(members: list[Axis], prober: Prober, base: Sizes) -> list[list[Axis]]:
+    """Equal-sized dims move together, unless those in one position can move without the others."""
+    by_dim: dict[int, list[Axis]] = {}
+    for axis in members:
+        by_dim.setdefault(axis[1], []).append(axis)
+    parts = list(by_dim.values())
+    if len(parts) == 1 and prober.refuses_others(members, base):
+        parts = [[axis] for axis in members]
+    if len(parts) == 1:
+        return [members]
+    alone = [part for part in parts if not prober.refuses_others(part, base)]
+    rest = [axis for part in parts if part not in alone for axis in part]
+    return [group for group in (*alone, rest) if len(group) > 1]
