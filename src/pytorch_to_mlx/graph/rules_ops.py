@@ -221,3 +221,68 @@ def _pixel_unshuffle(x: Value, factor: int) -> Any:
 @rule("ops.channel_shuffle")
 def _channel_shuffle(x: Value, groups: int) -> Any:
     return x.dims, x.dtype
+
+
+def _recurrent(x: Value, states: tuple[Value, ...], bidirectional: bool) -> Any:
+    features = states[0].dims[-1] * (2 if bidirectional else 1)
+    out = [((*x.dims[:-1], as_dim(features)), x.dtype)]
+    return out + [(s.dims, s.dtype) for s in states]
+
+
+@rule("ops.lstm")
+def _lstm(
+    x: Value, h0: Value, c0: Value, params: Any, *, bidirectional: bool = False, **_: Any
+) -> Any:
+    return _recurrent(x, (h0, c0), bidirectional)
+
+
+@rule("ops.gru", "ops.rnn_tanh", "ops.rnn_relu")
+def _gru(x: Value, h0: Value, params: Any, *, bidirectional: bool = False, **_: Any) -> Any:
+    return _recurrent(x, (h0,), bidirectional)
+
+
+@rule("ops.lstm_cell")
+def _lstm_cell(x: Value, h: Value, c: Value, *_: Value) -> Any:
+    return [(h.dims, h.dtype), (c.dims, c.dtype)]
+
+
+@rule("ops.gru_cell", "ops.rnn_cell")
+def _cell(x: Value, h: Value, *_: Value, **__: Any) -> Any:
+    return h.dims, h.dtype
+
+
+@rule("ops.stft")
+def _stft(
+    x: Value,
+    n_fft: int,
+    *,
+    hop_length: int | None = None,
+    center: bool = True,
+    onesided: bool | None = None,
+    **_: Any,
+) -> Any:
+    half = x.dtype != "complex64" if onesided is None else onesided
+    hop = n_fft // 4 if hop_length is None else hop_length
+    length = x.dims[-1] + (2 * (n_fft // 2) if center else 0)
+    frames = _floor_div(length - n_fft, hop) + 1
+    bins = n_fft // 2 + 1 if half else n_fft
+    return (*x.dims[:-1], bins, frames), DType("complex64")
+
+
+@rule("ops.istft")
+def _istft(
+    spectrum: Value,
+    n_fft: int,
+    *,
+    hop_length: int | None = None,
+    center: bool = True,
+    length: int | None = None,
+    return_complex: bool = False,
+    **_: Any,
+) -> Any:
+    hop = n_fft // 4 if hop_length is None else hop_length
+    whole = hop * (spectrum.dims[-1] - 1) + (0 if center else n_fft)
+    if center and n_fft % 2:
+        whole = whole + 1
+    size = whole if length is None else length
+    return (*spectrum.dims[:-2], as_dim(size)), DType("complex64" if return_complex else "float32")

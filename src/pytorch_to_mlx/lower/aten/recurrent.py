@@ -1,0 +1,206 @@
+"""LSTM, GRU and plain recurrent networks and their cells.
+
+``p2m::lstm`` and the others are what capture puts in the place of torch's recurrences, which freeze
+the sequence's length in an export; they have the schemas of the ``input`` overloads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.lower.aten._channels import weights
+from pytorch_to_mlx.ops import recurrent as ops
+
+PACKED = (
+    "packed sequences, whose batch sizes are data; run the network on the padded batch and mask"
+    " its output, or convert with sequences of one length"
+)
+
+
+def _stacked(
+    fn: Any,
+    x: Value,
+    states: tuple[Value, ...],
+    params: Any,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> Any:
+    """``fn`` takes ``[time, batch, features]``; the first result goes back to ``x``'s order."""
+    if train and dropout and num_layers > 1:
+        raise Unsupported("dropout between recurrent layers at inference; call eval() first")
+    given: dict[str, Any] = {} if has_biases else {"has_biases": False}
+    if num_layers > 1:
+        given["num_layers"] = num_layers
+    if bidirectional:
+        given["bidirectional"] = True
+    steps = x.transpose(1, 0, 2) if batch_first else x
+    out, *last = call(fn, steps, *states, tuple(params), **given)
+    return (out.transpose(1, 0, 2) if batch_first else out, *last)
+
+
+@lowers("aten.lstm.input", "p2m.lstm")
+def lstm(
+    x: Value,
+    hx: Any,
+    params: Any,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Value, Value, Value]:
+    return _stacked(
+        ops.lstm,
+        x,
+        tuple(hx),
+        params,
+        has_biases,
+        num_layers,
+        dropout,
+        train,
+        bidirectional,
+        batch_first,
+    )
+
+
+@lowers("aten.gru.input", "p2m.gru")
+def gru(
+    x: Value,
+    hx: Value,
+    params: Any,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Value, Value]:
+    return _stacked(
+        ops.gru,
+        x,
+        (hx,),
+        params,
+        has_biases,
+        num_layers,
+        dropout,
+        train,
+        bidirectional,
+        batch_first,
+    )
+
+
+@lowers("aten.rnn_tanh.input", "p2m.rnn_tanh")
+def rnn_tanh(
+    x: Value,
+    hx: Value,
+    params: Any,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Value, Value]:
+    return _stacked(
+        ops.rnn_tanh,
+        x,
+        (hx,),
+        params,
+        has_biases,
+        num_layers,
+        dropout,
+        train,
+        bidirectional,
+        batch_first,
+    )
+
+
+@lowers("aten.rnn_relu.input", "p2m.rnn_relu")
+def rnn_relu(
+    x: Value,
+    hx: Value,
+    params: Any,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Value, Value]:
+    return _stacked(
+        ops.rnn_relu,
+        x,
+        (hx,),
+        params,
+        has_biases,
+        num_layers,
+        dropout,
+        train,
+        bidirectional,
+        batch_first,
+    )
+
+
+@lowers("aten.lstm.data", "aten.gru.data", "aten.rnn_tanh.data", "aten.rnn_relu.data")
+def packed(data: Value, batch_sizes: Value, *others: Any) -> Any:
+    raise Unsupported(PACKED)
+
+
+@lowers("aten._pack_padded_sequence.default", "aten._pad_packed_sequence.default")
+def pack(*args: Any) -> Any:
+    raise Unsupported(PACKED)
+
+
+@lowers("aten.lstm_cell.default")
+def lstm_cell(
+    x: Value,
+    hx: Any,
+    w_ih: Value,
+    w_hh: Value,
+    b_ih: Value | None = None,
+    b_hh: Value | None = None,
+) -> tuple[Value, Value]:
+    return call(ops.lstm_cell, x, *hx, w_ih, w_hh, *weights(b_ih, b_hh))
+
+
+@lowers("aten.gru_cell.default")
+def gru_cell(
+    x: Value,
+    hx: Value,
+    w_ih: Value,
+    w_hh: Value,
+    b_ih: Value | None = None,
+    b_hh: Value | None = None,
+) -> Value:
+    return call(ops.gru_cell, x, hx, w_ih, w_hh, *weights(b_ih, b_hh))
+
+
+@lowers("aten.rnn_tanh_cell.default")
+def rnn_tanh_cell(
+    x: Value,
+    hx: Value,
+    w_ih: Value,
+    w_hh: Value,
+    b_ih: Value | None = None,
+    b_hh: Value | None = None,
+) -> Value:
+    return call(ops.rnn_cell, x, hx, w_ih, w_hh, *weights(b_ih, b_hh))
+
+
+@lowers("aten.rnn_relu_cell.default")
+def rnn_relu_cell(
+    x: Value,
+    hx: Value,
+    w_ih: Value,
+    w_hh: Value,
+    b_ih: Value | None = None,
+    b_hh: Value | None = None,
+) -> Value:
+    return call(ops.rnn_cell, x, hx, w_ih, w_hh, *weights(b_ih, b_hh), nonlinearity="relu")
