@@ -14,7 +14,6 @@ from pytorch_to_mlx.codegen.flat import FlatWriter
 from pytorch_to_mlx.codegen.library import library_source
 from pytorch_to_mlx.codegen.source import format_source
 from pytorch_to_mlx.graph import Param
-from pytorch_to_mlx.graph.dtypes import DType
 
 _SCRIPT = '''"""Turns a checkpoint of the source model into this package's weights.
 
@@ -122,17 +121,16 @@ if __name__ == "__main__":
 
 
 def weights_script(
-    weights: Mapping[str, Param], *, aliases: Mapping[str, str], kept: set[str], dtype: str | None, casts: Mapping[str, str]
+    weights: Mapping[str, Param], *, aliases: Mapping[str, str], kept: set[str]
 ) -> str:
     """The script's text.
 
-    ``aliases`` maps other source names to canonical ones; ``kept`` are emitted names that checkpoints lack;
-    ``dtype`` casts floating weights; ``casts`` lists weights whose stored dtype differs otherwise.
+    ``aliases`` maps other source names to canonical ones; ``kept`` are emitted names that checkpoints lack.
     """
     used_ops: set[str] = set()
     groups: dict[str, list[tuple[str, tuple[str, ...]]]] = defaultdict(list)
     for name, p in weights.items():
-        text, ops = _rule(p, dtype)
+        text, ops = _rule(p)
         used_ops |= ops
         groups[text].append((name, p.sources))
     helpers, _ = library_source(used_ops)
@@ -153,7 +151,7 @@ def weights_script(
     return format_source(script)
 
 
-def _rule(p: Param, dtype: str | None) -> tuple[str, set[str]]:
+def _rule(p: Param) -> tuple[str, set[str]]:
     """The expression of a weight over ``source[s0]``, ``source[s1]``, ... and the library functions it calls."""
     if p.recipe is None:
         e: ast.expr = _source(0)
@@ -161,9 +159,6 @@ def _rule(p: Param, dtype: str | None) -> tuple[str, set[str]]:
     else:
         writer = FlatWriter({v: _source(i) for i, v in enumerate(p.recipe.inputs)})
         e, ops = writer.expression(p.recipe), writer.used_ops
-    if dtype is not None and DType(str(p.value.dtype)).is_floating:
-        cast = ast.Attribute(e, "astype", ast.Load())
-        e = ast.Call(cast, [ast.Attribute(ast.Name("mx", ast.Load()), dtype, ast.Load())], [])
     return ast.unparse(ast.fix_missing_locations(ast.Expr(e))), ops
 
 

@@ -35,7 +35,7 @@ def rule(*targets: str) -> Callable[[Rule], Rule]:
 
 def infer(node: Node) -> list[Result]:
     """Shapes and dtypes of a node's outputs (``(None, None)`` where nothing is known)."""
-    from pytorch_to_mlx.graph import rules  # noqa: F401 - registers on import
+    from pytorch_to_mlx.graph import rules, rules_ops  # noqa: F401 - register on import
     from pytorch_to_mlx.graph.probe import probe
 
     fn = RULES.get(node.target)

@@ -69,7 +69,15 @@ class _Lowering:
             if self.unsupported:
                 raise LoweringError(_summary(self.unsupported), ops=self.unsupported)
             self._outputs(env, builder)
+        self._bound_arguments(env)
         return self.graph
+
+    def _bound_arguments(self, env: dict[fx.Node, Any]) -> None:
+        """Which value each argument of each module call was."""
+        by_name = {n.name: v for n, v in env.items() if isinstance(v, Value)}
+        for key, arguments in self.captured.bound.items():
+            found = [(name, by_name[node]) for name, node in arguments if node in by_name]
+            self.graph.bound[key] = found
 
     # -- inputs and outputs -------------------------------------------------------------------
 

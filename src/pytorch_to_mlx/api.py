@@ -1,0 +1,282 @@
+"""The public functions: convert, load, analyze, validate, benchmark, quantize."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytorch_to_mlx import reporting
+from pytorch_to_mlx.converted import Converted
+from pytorch_to_mlx.errors import InputError
+from pytorch_to_mlx.package.config import build_config
+from pytorch_to_mlx.package.folder import beside, check_target
+from pytorch_to_mlx.package.run import Package
+from pytorch_to_mlx.package.writer import Job, write_package
+from pytorch_to_mlx.progress import Progress, as_progress
+
+if TYPE_CHECKING:
+    from pytorch_to_mlx.capture.program import Captured
+    from pytorch_to_mlx.graph import Graph
+    from pytorch_to_mlx.passes.base import PassReport
+    from pytorch_to_mlx.sources.detect import OpenedSource
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def convert(
+    source: Any,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    *,
+    dynamic_shapes: Any = "auto",
+    dtype: str | None = None,
+    quantize: Any = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    trust_code: bool = False,
+    progress: Any = None,
+    model: Any = None,
+    method: str | None = None,
+    fold_batch_norm: bool = True,
+) -> Converted:
+    """Converts a model to a package of readable ``mlx.nn`` code and weights.
+
+    Args:
+        source: an ``nn.Module``, an ``ExportedProgram``, or a path (``.pt2``, ``.pt``/``.pth``, ``file.py:factory``).
+        args, kwargs: example inputs, as for ``torch.export.export``.
+        dynamic_shapes: ``"auto"`` (every dimension the model accepts at other sizes), ``None`` (static), or a
+            ``torch.export`` specification.
+        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the floating weights; the checkpoint's by default.
+        quantize: not available yet; must be ``None``.
+        output: folder to write; without it the package lives in a temporary folder until ``save``.
+        overwrite: replace an existing package at ``output``.
+        trust_code: allow whole-module pickles, which run code when loaded.
+        progress: a callable ``(stage, done, total)`` or a :class:`~pytorch_to_mlx.progress.Progress`.
+        model: for a state dict: ``file.py:factory``, a callable or a module that takes the weights.
+        method: convert this method instead of ``forward``.
+        fold_batch_norm: fold batch norms into the convolutions before them.
+
+    Returns:
+        The converted model, callable.
+
+    Raises:
+        SourceError, InputError, CaptureError, LoweringError, CodegenError, WeightError, OutputError: by stage.
+    """
+    if quantize is not None:
+        raise InputError("quantization is not available yet", hint="convert without quantize")
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r} is unknown", hint=f"choose one of {', '.join(DTYPES)}")
+    if output is not None:
+        check_target(Path(output), overwrite=overwrite)
+    bars = as_progress(progress)
+    timings = reporting.Timings()
+    opened, captured = _capture(
+        source,
+        args,
+        kwargs,
+        dynamic_shapes,
+        dtype=dtype,
+        trust_code=trust_code,
+        model=model,
+        method=method,
+        bars=bars,
+        timings=timings,
+    )
+    with timings("lower"), bars.stage("lower"):
+        graph = _lower(captured)
+    source_ops = reporting.op_counts(graph)
+    with timings("passes"), bars.stage("optimise"):
+        reports = _optimise(graph, fold_batch_norm=fold_batch_norm)
+    with timings("codegen"), bars.stage("write code"):
+        job = _job(graph, captured, opened)
+    report = reporting.conversion_report(opened, captured, graph, job, reports, source_ops)
+    if output is None:
+        temporary = tempfile.TemporaryDirectory(prefix="p2m_")
+        folder = Path(temporary.name) / "model_mlx"
+        folder.mkdir()
+        return _finish(folder, job, report, graph, timings, bars, temporary)
+    with beside(Path(output), overwrite=overwrite) as work:
+        _finish(work, job, report, graph, timings, bars, None)
+    return Converted(Path(output), report, captured=captured, graph=graph)
+
+
+def _capture(
+    source: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    dynamic_shapes: Any,
+    *,
+    dtype: str | None,
+    trust_code: bool,
+    model: Any,
+    method: str | None,
+    bars: Progress,
+    timings: reporting.Timings,
+) -> tuple[OpenedSource, Captured]:
+    from pytorch_to_mlx.capture.export import capture_module, capture_program
+    from pytorch_to_mlx.sources.detect import open_source
+
+    with timings("open"), bars.stage("open"):
+        opened = open_source(source, trust_code=trust_code, model_factory=model, method=method)
+    if not args and not kwargs:
+        args, kwargs = opened.args, dict(opened.kwargs)
+    shapes = opened.dynamic_shapes if dynamic_shapes == "auto" else dynamic_shapes
+    if dtype is not None:
+        args, kwargs = _cast(opened, args, dict(kwargs or {}), dtype)
+    with timings("capture"), bars.stage("capture"):
+        if opened.exported_program is not None:
+            captured = capture_program(opened.exported_program)
+        else:
+            assert opened.module is not None
+            captured = capture_module(opened.module, tuple(args), dict(kwargs or {}), dynamic_shapes=shapes)
+        captured = _decompose(captured)
+    captured.warnings.extend(opened.notes)
+    return opened, captured
+
+
+def _cast(
+    opened: OpenedSource, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turns the opened source into a copy of the wanted precision, and the floating example inputs with it."""
+    from pytorch_to_mlx.capture.cast import cast_inputs, cast_module
+
+    if opened.module is None:
+        assert opened.exported_program is not None
+        if not args and not kwargs and opened.exported_program.example_inputs is not None:
+            args, kwargs = opened.exported_program.example_inputs
+        opened.module, opened.exported_program = opened.exported_program.module(), None
+    opened.module = cast_module(opened.module, dtype)
+    return cast_inputs(tuple(args), dtype), cast_inputs(dict(kwargs), dtype)
+
+
+def _decompose(captured: Captured) -> Captured:
+    """Opens composite ops that have no lowering but a decomposition in torch."""
+    from pytorch_to_mlx.lower.aten import load_families
+    from pytorch_to_mlx.lower.aten._decompose import decompose_unknown
+
+    table = load_families()
+    captured.program = decompose_unknown(captured.program, lambda name: table.find(name) is not None)
+    return captured
+
+
+def _lower(captured: Captured) -> Graph:
+    from pytorch_to_mlx.lower.aten._program import lower_program
+
+    return lower_program(captured)
+
+
+def _optimise(graph: Graph, *, fold_batch_norm: bool) -> list[PassReport]:
+    from pytorch_to_mlx.passes.pipeline import optimise
+
+    return optimise(graph, fold_batch_norm=fold_batch_norm)
+
+
+def _job(graph: Graph, captured: Captured, opened: OpenedSource) -> Job:
+    from pytorch_to_mlx.codegen.source import emit
+    code = emit(graph)
+    versions = reporting.torch_versions()
+    source = {"kind": opened.kind, "description": opened.description, "sha256": opened.sha256}
+    config = build_config(graph, code, dims=captured.dims, source=source, versions=versions)
+    state = set(captured.persistent) if hasattr(captured, "persistent") else None
+    kept = {
+        name
+        for name, p in code.weights.items()
+        if p.kind == "constant" or (state is not None and not all(s in state for s in p.sources))
+    }
+    return Job(captured, code, config, kept)
+
+
+def _finish(
+    folder: Path,
+    job: Job,
+    report: dict[str, Any],
+    graph: Graph,
+    timings: reporting.Timings,
+    bars: Progress,
+    temporary: tempfile.TemporaryDirectory[str] | None,
+) -> Converted:
+    with timings("write"):
+        write_package(folder, job, bars)
+    report["timings"] = timings.seconds
+    converted = Converted(folder, report, captured=job.captured, graph=graph, temporary=temporary)
+    converted.write_report()
+    return converted
+
+
+def load(path: str | Path) -> Converted:
+    """A saved package.
+
+    Raises:
+        SourceError: the folder is no package.
+    """
+    folder = Path(path)
+    package = Package(folder)
+    report_file = package.folder / "report.json"
+    report = json.loads(report_file.read_text(encoding="utf-8")) if report_file.is_file() else {}
+    report.pop("schema_version", None)
+    return Converted(folder, report)
+
+
+def analyze(source: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """What converting would do, by a dry run of the real lowering and passes; nothing is written.
+
+    Returns:
+        The report's sections plus ``unsupported``: every op that cannot be converted.
+    """
+    from pytorch_to_mlx.errors import LoweringError
+
+    timings = reporting.Timings()
+    bars = as_progress(options.get("progress"))
+    opened, captured = _capture(
+        source,
+        args,
+        kwargs,
+        options.get("dynamic_shapes", "auto"),
+        dtype=options.get("dtype"),
+        trust_code=options.get("trust_code", False),
+        model=options.get("model"),
+        method=options.get("method"),
+        bars=bars,
+        timings=timings,
+    )
+    try:
+        graph = _lower(captured)
+    except LoweringError as error:
+        return {**reporting.source_sections(opened, captured), "unsupported": [vars(o) for o in error.ops]}
+    source_ops = reporting.op_counts(graph)
+    reports = _optimise(graph, fold_batch_norm=options.get("fold_batch_norm", True))
+    job = _job(graph, captured, opened)
+    report = reporting.conversion_report(opened, captured, graph, job, reports, source_ops)
+    return {**report, "unsupported": [], "memory": reporting.memory_estimate(graph, job)}
+
+
+def validate(converted: Any, source: Any = None, **options: Any) -> Any:
+    """Compares a package with its source; see :func:`pytorch_to_mlx.validate.run.validate`."""
+    from pytorch_to_mlx.validate.run import validate as run
+
+    if not isinstance(converted, Converted):
+        converted = load(converted)
+    return run(converted, source, **options)
+
+
+def benchmark(converted: Any, source: Any = None, **options: Any) -> dict[str, Any]:
+    """Times a package (and its source, where known); the ``benchmark`` section of the report."""
+    from pytorch_to_mlx.benchmark.package import benchmark_package
+
+    if not isinstance(converted, Converted):
+        converted = load(converted)
+    return benchmark_package(converted, source, **options)
+
+
+def quantize(*args: Any, **kwargs: Any) -> Any:
+    """Not available yet.
+
+    Raises:
+        InputError: always.
+    """
+    raise InputError("quantization is not available yet", hint="use mlx.nn.quantize on the loaded module")
+
+
+__all__ = ["analyze", "benchmark", "convert", "load", "quantize", "validate"]

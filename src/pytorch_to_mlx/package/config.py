@@ -1,0 +1,79 @@
+"""``config.json`` of a package: what it takes and gives, how source names map, what made it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import mlx.core as mx
+
+from pytorch_to_mlx import __version__
+from pytorch_to_mlx.codegen.source import ModelCode
+from pytorch_to_mlx.graph import Graph, Value
+from pytorch_to_mlx.graph.dims import is_static, python_source
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.package import trees
+
+FORMAT = 1
+
+
+def shape_json(value: Value) -> list[int | str]:
+    """Sizes as numbers, symbols and expressions as Python source."""
+    return [int(d) if is_static(d) else python_source(d, {}) for d in value.dims]
+
+
+def tensor_json(value: Value, index: int, name: str) -> dict[str, Any]:
+    out: dict[str, Any] = {"index": index, "name": name}
+    if value.kind != "array":
+        return {**out, "kind": value.kind}
+    return {**out, "dtype": str(value.dtype), "shape": shape_json(value)}
+
+
+def build_config(
+    graph: Graph, code: ModelCode, *, dims: dict[str, Any], source: dict[str, Any], versions: dict[str, str]
+) -> dict[str, Any]:
+    """The configuration as plain data; equal for equal conversions."""
+    assert graph.in_tree is not None and graph.out_tree is not None
+    inputs = [
+        tensor_json(v, index, name)
+        for v, (index, name) in zip(graph.inputs, trees.leaf_names(graph.in_tree), strict=True)
+    ]
+    outputs = []
+    for index, name in trees.leaf_names(graph.out_tree):
+        value = graph.ret.args[index]
+        if isinstance(value, Value):
+            outputs.append(tensor_json(value, index, name))
+    return {
+        "format": FORMAT,
+        "name": graph.name,
+        "class": code.root_class,
+        "inputs": inputs,
+        "input_tree": trees.to_json(graph.in_tree),
+        "outputs": outputs,
+        "output_tree": trees.to_json(graph.out_tree),
+        "dims": dims,
+        "dtype": main_dtype(code),
+        "states": sorted(graph.states),
+        "parameters": parameter_count(code),
+        "name_map": code.renames,
+        "module_map": {k: v for k, v in code.modules.items() if k != v},
+        "source": source,
+        "versions": {"pytorch_to_mlx": __version__, "mlx": mx.__version__, **versions},
+    }
+
+
+def main_dtype(code: ModelCode) -> str:
+    """The floating dtype that most of the weights' bytes have; float32 for a model without weights."""
+    sizes: dict[str, int] = {}
+    for p in code.weights.values():
+        dtype = DType(str(p.value.dtype))
+        if dtype.is_floating:
+            sizes[dtype] = sizes.get(dtype, 0) + math.prod(int(d) for d in p.value.dims)
+    return max(sizes, key=lambda k: sizes[k]) if sizes else "float32"
+
+
+def parameter_count(code: ModelCode) -> int:
+    """Elements of all trainable weights."""
+    return sum(
+        math.prod(int(d) for d in p.value.dims) for p in {id(p): p for p in code.weights.values()}.values() if p.kind == "parameter"
+    )

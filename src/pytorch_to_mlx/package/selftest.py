@@ -1,0 +1,176 @@
+"""The texts of ``test_model.py`` and of the package's ``README.md``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEST = '''"""Self-test: this package reproduces the outputs of the model it was converted from.
+
+    pytest {here}
+
+needs only mlx and pytest.
+"""
+
+import os
+
+os.environ.setdefault("MLX_ENABLE_TF32", "0")  # full float32 products on NVIDIA GPUs
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+
+HERE = Path(__file__).parent
+CONFIG = json.loads((HERE / "config.json").read_text())
+GOLDEN = mx.load(str(HERE / "golden.safetensors"))
+# Largest difference allowed, as a fraction of the output's scale.
+TOLERANCE = CONFIG["golden"]["tolerance"]
+
+
+def load_model():
+    spec = importlib.util.spec_from_file_location("converted_model", HERE / "model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load(HERE)
+
+
+def build(tree, leaves):
+    """A nest of inputs from its description in config.json."""
+    kind = tree["kind"]
+    if kind == "leaf":
+        return leaves[tree["index"]]
+    if kind in ("const", "none"):
+        return tree.get("value")
+    items = [build(child, leaves) for child in tree["children"]]
+    if kind == "dict":
+        return dict(zip(tree["keys"], items))
+    return tuple(items) if kind == "tuple" else items
+
+
+def has_leaf(tree):
+    return tree["kind"] == "leaf" or any(has_leaf(child) for child in tree.get("children", []))
+
+
+def flatten(value, tree, out):
+    if tree["kind"] == "leaf":
+        out[tree["index"]] = value
+    for i, child in enumerate(tree.get("children", [])):
+        flatten(value[tree["keys"][i]] if tree["kind"] == "dict" else value[i], child, out)
+    return out
+
+
+def run(model, call):
+    leaves = {{}}
+    for spec in CONFIG["inputs"]:
+        key = f"call{{call}}.input.{{spec['name']}}"
+        leaves[spec["index"]] = GOLDEN[key] if "dtype" in spec else GOLDEN[key].item()
+    tree = CONFIG["input_tree"]
+    args = [build(child, leaves) for child in tree["children"] if has_leaf(child)]
+    return flatten(model(*args), CONFIG["output_tree"], {{}})
+
+
+def test_weights_are_those_that_were_proven():
+    for name, digest in CONFIG["golden"]["sha256"].items():
+        assert hashlib.sha256((HERE / name).read_bytes()).hexdigest() == digest, f"{{name}} has changed"
+
+
+@pytest.mark.parametrize("random", [CONFIG["golden"].get("random", False)])
+def test_outputs_equal_the_source(random):
+    model = load_model()
+    for call in range(CONFIG["golden"]["calls"]):
+        got = run(model, call)
+        assert CONFIG["outputs"], "the package has no outputs"
+        for spec in CONFIG["outputs"]:
+            compare(spec["name"], got[spec["index"]], GOLDEN[f"call{{call}}.output.{{spec['name']}}"], random)
+
+
+def compare(name, got, want, random):
+    assert tuple(got.shape) == tuple(want.shape), f"{{name}}: shape {{got.shape}}, expected {{want.shape}}"
+    assert got.dtype == want.dtype, f"{{name}}: dtype {{got.dtype}}, expected {{want.dtype}}"
+    if random or want.size == 0:
+        return
+    if not mx.issubdtype(want.dtype, mx.inexact):
+        assert mx.array_equal(got, want).item(), f"{{name}}: values differ"
+        return
+    if want.dtype == mx.complex64:
+        got, want = mx.stack([got.real, got.imag]), mx.stack([want.real, want.imag])
+    got, want = got.astype(mx.float32), want.astype(mx.float32)
+    for kind in (mx.isnan, mx.isposinf, mx.isneginf):
+        assert mx.array_equal(kind(got), kind(want)).item(), f"{{name}}: non-finite values differ"
+    finite = mx.isfinite(want)
+    scale = mx.max(mx.where(finite, mx.abs(want), 0)).item()
+    error = mx.max(mx.where(finite, mx.abs(got - want), 0)).item()
+    assert error <= TOLERANCE * max(scale, 1e-6), f"{{name}}: off by {{error:.3g}} at scale {{scale:.3g}}"
+'''
+
+
+def test_source(name: str) -> str:
+    """``test_model.py`` of the package folder called ``name``."""
+    return TEST.format(here=name)
+
+
+def readme(config: dict[str, Any], report: dict[str, Any]) -> str:
+    """What the package is, how to run it, and what was measured."""
+    inputs = ", ".join(i["name"] for i in config["inputs"])
+    rows = "\n".join(
+        f"| `{t['name']}` | {t.get('dtype', t.get('kind'))} | {t.get('shape', '')} |" for t in config["inputs"]
+    )
+    outs = "\n".join(f"| `{t['name']}` | {t.get('dtype')} | {t.get('shape')} |" for t in config["outputs"])
+    return f"""# {config["name"]} in MLX
+
+Converted from {config["source"]["description"]} by pytorch_to_mlx {config["versions"]["pytorch_to_mlx"]}:
+{config["parameters"]:,} parameters, {config["dtype"]}.
+
+```python
+import mlx.core as mx
+from model import load
+
+model = load()
+output = model({inputs})
+```
+
+| input | dtype | shape |
+|---|---|---|
+{rows}
+
+| output | dtype | shape |
+|---|---|---|
+{outs}
+
+Names in a shape are sizes that may change from call to call.
+
+- `model.py`: the model; edit it freely. `model*.safetensors`: its weights, by its own names.
+- `pytest .` in this folder compares it with the source's recorded outputs
+  (`golden.safetensors`).
+- `python convert_weights.py checkpoint.safetensors out/` turns another checkpoint of the same architecture (a
+  fine-tune) into these weights.
+- `report.html`: how it was converted and what proves it.
+{_parity(report)}{_speed(report)}"""
+
+
+def _parity(report: dict[str, Any]) -> str:
+    validation = report.get("validation")
+    if not validation:
+        return "\nParity has not been validated yet: `pytorch_to_mlx validate`.\n"
+    lines = [
+        f"| {case['name']} | {o['name']} | {_number(o.get('max_abs'))} | {_number(o.get('scale'))} | {'ok' if o.get('ok') else 'FAILED'} |"
+        for case in validation.get("cases", [])
+        for o in case["outputs"]
+    ]
+    table = "\n".join(["| case | output | max abs error | scale | |", "|---|---|---|---|---|", *lines[:40]])
+    return f"\n## Parity: {validation['verdict']}\n\n{table}\n"
+
+
+def _speed(report: dict[str, Any]) -> str:
+    benchmark = report.get("benchmark")
+    if not benchmark:
+        return ""
+    lines = [f"| {r['name']} | {r.get('median_ms', 0):.2f} | {r.get('p95_ms', 0):.2f} |" for r in benchmark.get("rows", [])]
+    return "\n## Speed\n\n" + "\n".join(["| | median ms | p95 ms |", "|---|---|---|", *lines]) + "\n"
+
+
+def _number(x: Any) -> str:
+    return f"{x:.3g}" if isinstance(x, (int, float)) else str(x)
