@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from .svg import line, path, superscript, svg, tag, text
-from .words import finite, milliseconds
+from .words import finite, milliseconds, short
 
 WIDTH = 920.0
 
@@ -48,7 +48,8 @@ def layer_chart(layers: Sequence[dict[str, Any]], tolerance: float | None) -> Ma
             tag("rect", x=left, y=top, width=WIDTH - left - right, height=y - top, class_="beyond")
         ]
         parts += [line(left, y, WIDTH - right, y, "limit")]
-        parts += [text(WIDTH - right - 4, y - 6, f"tolerance {tolerance:g}", "limit-label", "end")]
+        label = f"tolerance {short(tolerance)}"
+        parts += [text(WIDTH - right - 4, y - 6, label, "limit-label", "end")]
     if len(layers) <= 200:
         parts += [
             line(x, height - bottom, x, y_of(v), "stem") for x, v in zip(xs, known, strict=True)
@@ -93,48 +94,38 @@ def headroom(worst: float, tolerance: float) -> Markup:
         tag("rect", x=limit, y=y, width=width - 10 - limit, height=8.0, rx=4.0, class_="refused"),
         line(limit, y - 7, limit, y + 15, "limit"),
         tag("circle", cx=at, cy=y + 4, r=8.0, class_="dot big" + (" bad" if at > limit else "")),
-        text(at, y - 10, f"worst {worst:.2g}", "label", _anchor(at, width)),
-        text(limit, y + 30, f"allowed {tolerance:g}", "tick", _anchor(limit, width)),
+        text(at, y - 10, f"worst {short(worst)}", "label", _anchor(at, width)),
+        text(limit, y + 30, f"allowed {short(tolerance)}", "tick", _anchor(limit, width)),
     ]
-    return svg(width, height, f"Worst error {worst:.3g}, tolerance {tolerance:g}", *parts)
+    return svg(width, height, f"Worst error {short(worst)}, tolerance {short(tolerance)}", *parts)
 
 
 def speed_bars(rows: Sequence[dict[str, Any]]) -> Markup:
-    """Median times of one size, shortest bar fastest; a whisker to p95; labels say the ratio."""
-    left, right, bar, gap, top = 128.0, 200.0, 26.0, 14.0, 4.0
-    times = [(row, float(row["median_ms"]), finite(row.get("p95_ms"))) for row in rows]
+    """Median times of one size as bars (HTML, so that they fit a phone), with lines to p95.
+
+    Every label but torch eager's own says how many times faster than torch eager it is.
+    """
+    times = [(row["name"], float(row["median_ms"]), finite(row.get("p95_ms"))) for row in rows]
     longest = max(max(median, p95 or 0.0) for _, median, p95 in times)
-    base = next((median for row, median, _ in times if row["name"] == "torch eager"), None)
-    scale = (WIDTH - left - right) / longest
-    parts: list[Any] = []
-    for i, (row, median, p95) in enumerate(times):
-        y = top + i * (bar + gap)
-        side = "mlx" if row["name"].startswith("mlx") else "torch"
-        parts.append(text(left - 10, y + bar / 2 + 5, row["name"], "label", "end"))
-        parts.append(
-            tag(
-                "rect",
-                x=left,
-                y=y,
-                width=max(median * scale, 1.5),
-                height=bar,
-                rx=3.0,
-                class_=f"bar {side}",
-            )
-        )
-        end = left + max(median, p95 or 0.0) * scale
+    base = next((median for name, median, _ in times if name == "torch eager"), None)
+    parts: list[Markup] = []
+    for name, median, p95 in times:
+        side = "mlx" if name.startswith("mlx") else "torch"
+        width = 100 * median / longest
+        bar = [tag("i", class_=f"bar {side}", style=f"width:{width:.2f}%")]
         if p95 is not None and p95 > median:
-            middle = y + bar / 2
-            parts += [
-                line(left + median * scale, middle, end, middle, "whisker"),
-                line(end, middle - 5, end, middle + 5, "whisker"),
-            ]
-        label = f"{milliseconds(median)}"
-        if base is not None and row["name"] != "torch eager":
-            label += f" · {base / median:.2f}× torch eager"
-        parts.append(text(end + 10, y + bar / 2 + 5, label, "label"))
-    names = ", ".join(f"{row['name']} {milliseconds(median)}" for row, median, _ in times)
-    return svg(WIDTH, top + len(times) * (bar + gap), f"Median times: {names}", *parts)
+            beyond = 100 * (p95 - median) / longest
+            place = f"left:{width:.2f}%;width:{beyond:.2f}%"
+            bar.append(tag("i", class_="p95", style=place, title=f"p95 {milliseconds(p95)}"))
+        ratio = ""
+        if base is not None and name != "torch eager":
+            ratio = f"{base / median:.2f}× torch eager"
+        parts += [
+            tag("span", name, class_="side"),
+            tag("span", tag("b", milliseconds(median)), " ", ratio, class_="figure"),
+            tag("span", *bar, class_="track"),
+        ]
+    return tag("div", *parts, class_="bars")
 
 
 def _anchor(x: float, width: float) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .words import count, finite
+from .words import count, finite, short
 
 
 def of_scale(output: Mapping[str, Any]) -> float:
@@ -73,8 +73,8 @@ def headline(report: Mapping[str, Any]) -> dict[str, str]:
         if worst == 0:
             sentence += ", all exactly equal."
         elif worst is not None:
-            sentence += f", none further off than {worst:.2g} of its scale"
-            sentence += f" ({tolerance:g} is allowed)." if tolerance else "."
+            sentence += f", none further off than {short(worst)} of its scale"
+            sentence += f" ({short(tolerance)} is allowed)." if tolerance else "."
         else:
             sentence += "."
         return {"state": "good", "word": "Proven", "sentence": sentence}
@@ -117,7 +117,7 @@ def _add_proof(validation: Mapping[str, Any], add: Any) -> None:
     add(f"{passed}/{len(cases)}", "cases within tolerance", state)
     worst = worst_of_scale(validation)
     if worst is not None:
-        add(f"{worst:.2g}", "worst error, of scale")
+        add(short(worst), "worst error, of scale")
     layers = validation.get("layers")
     if layers:
         add(str(len(layers)), "modules compared one by one")

@@ -15,10 +15,12 @@ def finite(value: Any) -> float | None:
 
 
 def short(value: float) -> str:
-    """A number in few characters: 0.25, 1500, 3e-07."""
+    """A number in few characters: 0.25, 1,500, 3.1e-7."""
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 1e5:
+    if 1e3 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
+    if 1e-3 <= abs(value) < 1e3:
         return f"{value:.4g}"
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
