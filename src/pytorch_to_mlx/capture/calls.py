@@ -50,7 +50,7 @@ class Recorder:
         stack = getattr(tracer, "module_stack", None)
         if not stack:
             return
-        key = next(reversed(stack))
+        key = call_key(next(reversed(stack)))
         if key in self.calls:
             return
         names = self.calls[key] = []
@@ -67,6 +67,13 @@ class Recorder:
             for mark in node.meta.pop(MARK, ()):
                 found[mark] = node.name
         return found
+
+
+def call_key(key: str) -> str:
+    """torch's key of a module call without the prefixes that it adds while, and after, it traces."""
+    for prefix in ("L__self__", "_export_root"):
+        key = key.removeprefix(prefix)
+    return key.removeprefix(".")
 
 
 def _leaves(
@@ -143,14 +150,14 @@ def number_calls(
     aliases: Mapping[str, str],
     recorded: Mapping[str, list[str]],
 ) -> dict[str, tuple[str, int]]:
-    """Torch's call keys to ``(canonical path, which call)``, and the same in every node's metadata.
+    """The call keys to ``(canonical path, which call)``, and the same in every node's metadata.
 
     torch counts the calls of each *path*; a module reached by two paths would have two first calls.
     """
     paths = {}
     for node in _nodes(program.graph_module):
         for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
-            paths[key] = path.rsplit("@", 1)[0]
+            paths[call_key(key)] = path.rsplit("@", 1)[0]
     keys = [*recorded, *(k for k in paths if k not in recorded)]
     counts: dict[str, int] = {}
     numbered: dict[str, tuple[str, int]] = {}
@@ -165,7 +172,7 @@ def number_calls(
         stack = node.meta.get("nn_module_stack")
         if stack:
             node.meta["nn_module_stack"] = dict(
-                _renamed(key, cls, numbered[key]) for key, (_, cls) in stack.items()
+                _renamed(key, cls, numbered[call_key(key)]) for key, (_, cls) in stack.items()
             )
     return numbered
 

@@ -40,8 +40,7 @@ def assemble(
     numbered = number_calls(normal, module_aliases, calls)
     if module is None:
         classes = _classes_from_nodes(normal)
-    name_constants(normal, module)
-    tensors, aliases = collect_tensors(normal)
+    tensors, aliases = collect_tensors(normal, name_constants(normal, module))
     in_tree, input_names = input_tree(normal, _bound_marks(normal, values))
     out_tree, output_names = output_tree(normal)
     return Captured(
@@ -66,13 +65,16 @@ def redecompose(captured: Captured, table: Mapping[Any, Any]) -> Captured:
 
     ``bound`` follows the nodes to their new names.
     """
-    old = captured.program
-    new = old.run_decompositions(dict(table))
-    names = follow(old.graph, new.graph)
+    return replace_program(captured, captured.program.run_decompositions(dict(table)))
+
+
+def replace_program(captured: Captured, program: torch.export.ExportedProgram) -> Captured:
+    """Puts a further decomposed form of ``captured.program`` in its place; ``bound`` follows."""
+    names = follow(captured.program.graph, program.graph)
     bound: Bound = {}
     for key, arguments in captured.bound.items():
         bound[key] = [(name, names.get(node) if node else None) for name, node in arguments]
-    captured.program = new
+    captured.program = program
     captured.bound = bound
     return captured
 

@@ -20,7 +20,7 @@ _ASSIGNED = re.compile(r"^\s*(?:self\.)?([A-Za-z_]\w*)\s*(?::[^=]+)?=(?!=)")
 
 
 def collect_tensors(
-    program: torch.export.ExportedProgram,
+    program: torch.export.ExportedProgram, made: frozenset[str] = frozenset()
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Every tensor of a program once, and the canonical path of every other path to the same memory."""
     import torch
@@ -35,10 +35,25 @@ def collect_tensors(
         if key is not None and key in seen:
             aliases[path] = seen[key]
             continue
+        if path in made and (twin := _same_constant(path, tensor, tensors)):
+            aliases[path] = twin  # a constant that forward makes anew at every call
+            continue
         if key is not None:
             seen[key] = path
         tensors[path] = tensor
     return tensors, aliases
+
+
+def _same_constant(path: str, tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
+    """``a.constant`` for ``a.constant_1`` of equal content (the names that ``name_constants`` gives)."""
+    import torch
+
+    base, _, number = path.rpartition("_")
+    if not number.isdigit() or base not in tensors:
+        return ""
+    other = tensors[base]
+    same = other.dtype == tensor.dtype and other.shape == tensor.shape and tensor.numel() < 1 << 16
+    return base if same and torch.equal(other, tensor) else ""
 
 
 def memory(tensor: torch.Tensor) -> Any:
@@ -54,14 +69,16 @@ def memory(tensor: torch.Tensor) -> Any:
     )
 
 
-def name_constants(program: torch.export.ExportedProgram, module: nn.Module | None) -> None:
+def name_constants(program: torch.export.ExportedProgram, module: nn.Module | None) -> frozenset[str]:
     """Gives lifted constants names of the source: attribute path, else the variable they are set to.
 
     Changes the program's signature and constants in place. ``a.lifted_tensor_0`` becomes
     ``a.scale`` when the module ``a`` holds it as ``self.scale``, ``a.table.0`` in a list ``self.table``.
+    Returns the names of the constants that no attribute holds (forward makes them).
     """
     from torch.export.graph_signature import InputKind
 
+    made: set[str] = set()
     attributes = attribute_paths(module) if module is not None else {}
     placeholders = [n for n in program.graph.nodes if n.op == "placeholder"]
     taken = set(program.state_dict) | set(program.constants)
@@ -75,6 +92,9 @@ def name_constants(program: torch.export.ExportedProgram, module: nn.Module | No
         program.constants[name] = program.constants.pop(spec.target)
         taken.add(name)
         spec.target = name
+        if memory(tensor) not in attributes:
+            made.add(name)
+    return frozenset(made)
 
 
 def attribute_paths(module: nn.Module) -> dict[Any, str]:
