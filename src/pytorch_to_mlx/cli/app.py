@@ -98,17 +98,19 @@ def convert(
         timings = None
         if benchmark:
             timings = p2m.benchmark(converted, compile=compile_torch, progress=run.progress())
-        _finish_conversion(run, output, converted.report, proof, timings)
+        _finish_conversion(run, output, converted, proof, timings)
 
 
 def _finish_conversion(
-    run: Session, output: Path, report: dict[str, Any], proof: Any, timings: Any
+    run: Session, output: Path, converted: Any, proof: Any, timings: Any
 ) -> None:
     """Prints the result of a conversion; exits with 1 if parity failed."""
     passed = None if proof is None else bool(proof.passed)
+    report = converted.report
+    validation = None if proof is None else proof.to_dict()
+    _record(converted, validation=validation, benchmark=timings)
     page = output / "report.html"
     run.warn(report.get("warnings", []))
-    validation = None if proof is None else proof.to_dict()
     run.emit(
         {
             "output": output,
@@ -130,6 +132,18 @@ def _finish_conversion(
     _exit_on_failure(run, passed, proof)
 
 
+def _record(converted: Any, **sections: Any) -> None:
+    """Puts proof and timings into the package's own report, unless the API has done so."""
+    new = {
+        name: section
+        for name, section in sections.items()
+        if section is not None and converted.report.get(name) != section
+    }
+    if new:
+        converted.report.update(new)
+        converted.write_report()
+
+
 def _exit_on_failure(run: Session, passed: bool | None, proof: Any) -> None:
     if passed is False:
         if not run.as_json:
@@ -144,12 +158,7 @@ def _verdict(passed: bool | None) -> str:
 @app.command()
 def validate(
     package: opt.Package,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--input", "-i", help="The original (default: what convert recorded).", metavar="SOURCE"
-        ),
-    ] = None,
+    source: opt.Original = None,
     model: opt.Model = None,
     method: opt.Method = None,
     trust_code: opt.TrustCode = False,
@@ -196,16 +205,26 @@ def validate(
 @app.command()
 def benchmark(
     package: opt.Package,
+    source: opt.Original = None,
+    model: opt.Model = None,
+    method: opt.Method = None,
+    trust_code: opt.TrustCode = False,
     compile_torch: opt.Compile = False,
     as_json: opt.Json = False,
     quiet: opt.Quietly = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Time a converted package (and the original, where it is at hand)."""
+    """Time a converted package, and the original beside it when --input names it."""
     with session(as_json=as_json, quiet=quiet, debug=debug) as run:
         import pytorch_to_mlx as p2m
+        from pytorch_to_mlx.cli.inputs import open_original
 
-        timings = p2m.benchmark(package, compile=compile_torch, progress=run.progress())
+        original = None
+        if source is not None:
+            original, _, _ = open_original(
+                source, (), {}, trust_code=trust_code, model=model, method=method
+            )
+        timings = p2m.benchmark(package, original, compile=compile_torch, progress=run.progress())
         run.emit({"benchmark": timings, "exit_code": 0})
         if not run.silent:
             from pytorch_to_mlx.cli.show import speed

@@ -98,4 +98,14 @@ Quietly = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT)
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_OUTPUT)]
+Original = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        "-i",
+        help="The original model, as for `convert`.",
+        metavar="SOURCE",
+        rich_help_panel=_MODEL,
+    ),
+]
 Package = Annotated[Path, typer.Argument(help="A folder that `convert` wrote.", metavar="FOLDER")]
