@@ -70,7 +70,7 @@ def _head(path: Path, head: bytes) -> str | Refused:
         ),
         (path.suffix == ".py", Refused("a Python file", f"name the factory: {path}:<function>")),
         # Any pickle: torch decides, safely, whether it can be read.
-        (head[:1] == b"\x80" and head[1] in range(2, 6), CHECKPOINT),
+        (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"), CHECKPOINT),
     ]
     for matches, kind in magic:
         if matches:
