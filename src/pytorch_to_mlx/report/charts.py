@@ -23,7 +23,7 @@ def layer_chart(layers: Sequence[dict[str, Any]], tolerance: float | None) -> Ma
     height, left, right, top, bottom = 300.0, 58.0, 16.0, 16.0, 34.0
     known = [finite(layer.get("relative")) for layer in layers]
     positive = [v for v in known if v is not None and v > 0] + ([tolerance] if tolerance else [])
-    low = math.floor(math.log10(min(positive, default=1e-8))) if positive else -8
+    low = math.floor(math.log10(min(positive, default=1e-8)) - 0.3) if positive else -8
     high = math.ceil(math.log10(max(positive, default=1.0)) + 0.2)
     low, high = min(low, high - 2), high
     span = height - top - bottom
