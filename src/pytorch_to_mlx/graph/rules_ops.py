@@ -286,3 +286,32 @@ def _istft(
         whole = whole + 1
     size = whole if length is None else length
     return (*spectrum.dims[:-2], as_dim(size)), DType("complex64" if return_complex else "float32")
+
+
+@rule("ops.bilinear")
+def _bilinear(x1: Value, x2: Value, weight: Value, bias: Value | None = None) -> Any:
+    return (*x1.dims[:-1], weight.dims[0]), x1.dtype
+
+
+@rule("ops.embedding_bag")
+def _embedding_bag(
+    weight: Value, indices: Value, offsets: Value, *, include_last_offset: bool = False, **_: Any
+) -> Any:
+    bags: Any = offsets.dims[0]
+    bags = as_dim(bags - 1) if include_last_offset else bags
+    return (bags, weight.dims[1]), weight.dtype
+
+
+@rule("ops.grouped_matmul")
+def _grouped_matmul(x: Value, weight: Value, offsets: Value) -> Any:
+    return (x.dims[0], weight.dims[2]), x.dtype
+
+
+@rule("ops.grouped_columns_matmul")
+def _grouped_columns_matmul(x: Value, y: Value, offsets: Value) -> Any:
+    return (x.dims[1], y.dims[1]), x.dtype
+
+
+@rule("ops.grouped_inner_matmul")
+def _grouped_inner_matmul(x: Value, y: Value, offsets: Value) -> Any:
+    return (offsets.dims[0], x.dims[0], y.dims[1]), x.dtype

@@ -182,3 +182,38 @@ def conv_transpose3d(
         x, weight, triple(stride), triple(padding), triple(dilation), triple(output_padding), groups
     )
     return y if bias is None else y + bias
+
+
+def group_members(offsets: mx.array, count: int) -> mx.array:
+    """Which of ``count`` rows belongs to which group, bool [groups, count].
+
+    Group g is the rows from ``offsets[g - 1]`` (0 for the first) up to ``offsets[g]``.
+    """
+    rows = mx.arange(count)
+    starts = mx.concatenate([mx.zeros_like(offsets[:1]), offsets[:-1]])
+    return (rows >= starts[:, None]) & (rows < offsets[:, None])
+
+
+def grouped_matmul(x: mx.array, weight: mx.array, offsets: mx.array) -> mx.array:
+    """Rows of x [S, I], sorted by group, each times the weight [groups, I, O] of its group: [S, O].
+
+    Group g is the rows from ``offsets[g - 1]`` up to ``offsets[g]``; rows after the last are 0.
+    """
+    rows = mx.arange(x.shape[0])
+    group = mx.sum(rows[:, None] >= offsets, axis=1)
+    inside = group < weight.shape[0]
+    group = mx.minimum(group, weight.shape[0] - 1)
+    y = mx.gather_mm(x[:, None], weight, rhs_indices=group, sorted_indices=True).squeeze(1)
+    return mx.where(inside[:, None], y, mx.zeros_like(y))
+
+
+def grouped_columns_matmul(x: mx.array, y: mx.array, offsets: mx.array) -> mx.array:
+    """x [groups, M, K] times y [K, N], whose columns are grouped by ``offsets``: [M, N]."""
+    members = group_members(offsets, y.shape[1])
+    return mx.sum(mx.where(members[:, None], x @ y, 0), axis=0).astype(x.dtype)
+
+
+def grouped_inner_matmul(x: mx.array, y: mx.array, offsets: mx.array) -> mx.array:
+    """x [M, K] times y [K, N] for each group of the inner axis by ``offsets``: [groups, M, N]."""
+    members = group_members(offsets, x.shape[1])
+    return mx.where(members[:, None], x, mx.zeros_like(x)) @ y

@@ -1,4 +1,4 @@
-"""Linear layers, embeddings, dropout, distances between features."""
+"""Linear layers, embeddings, dropout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import mlx.core as mx
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
 from pytorch_to_mlx.lower.aten._channels import weights
+from pytorch_to_mlx.ops.indexing import embedding_bag as ops_embedding_bag
+
+BAG_MODES = ("sum", "mean", "max")
 
 
 @lowers("aten.linear.default")
@@ -17,6 +20,11 @@ def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
         y = call(mx.matmul, x, weight)
         return y if bias is None else y + bias
     return call("ops.linear", x, weight, *weights(bias))
+
+
+@lowers("aten.bilinear.default")
+def bilinear(input1: Value, input2: Value, weight: Value, bias: Value | None = None) -> Value:
+    return call("ops.bilinear", input1, input2, weight, *weights(bias))
 
 
 @lowers("aten.embedding.default")
@@ -30,13 +38,77 @@ def embedding(
     return call("ops.embedding", weight, indices)
 
 
+def _bag(
+    weight: Value,
+    indices: Value,
+    offsets: Value,
+    mode: int,
+    per_sample_weights: Value | None,
+    include_last_offset: bool,
+    padding_idx: int | None,
+) -> tuple[Any, ...]:
+    """The bags; torch's three other results serve the gradient only and are not computed."""
+    given: dict[str, Any] = {"mode": BAG_MODES[mode]}
+    if per_sample_weights is not None:
+        given["per_sample_weights"] = per_sample_weights
+    if include_last_offset:
+        given["include_last_offset"] = True
+    if padding_idx is not None and padding_idx >= 0:
+        given["padding_idx"] = padding_idx
+    return call(ops_embedding_bag, weight, indices, offsets, **given), None, None, None
+
+
+@lowers("aten.embedding_bag.default")
+def embedding_bag(
+    weight: Value,
+    indices: Value,
+    offsets: Value,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    per_sample_weights: Value | None = None,
+    include_last_offset: bool = False,
+) -> tuple[Any, ...]:
+    return _bag(weight, indices, offsets, mode, per_sample_weights, include_last_offset, None)
+
+
+@lowers(
+    "aten.embedding_bag.padding_idx",
+    "aten._embedding_bag.default",
+    "aten._embedding_bag_forward_only.default",
+)
+def embedding_bag_padding_idx(
+    weight: Value,
+    indices: Value,
+    offsets: Value,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    per_sample_weights: Value | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = -1,
+) -> tuple[Any, ...]:
+    rest = per_sample_weights, include_last_offset, padding_idx
+    return _bag(weight, indices, offsets, mode, *rest)
+
+
+ACTIVE_DROPOUT = "dropout that is on at inference; call eval() first, or pass training=False"
+
+
 @lowers(
     "aten.dropout.default",
-    "aten.feature_dropout",
-    "aten.alpha_dropout",
-    "aten.feature_alpha_dropout",
+    "aten.feature_dropout.default",
+    "aten.alpha_dropout.default",
+    "aten.feature_alpha_dropout.default",
 )
 def dropout(x: Value, p: float, train: bool) -> Value:
-    if not train or p == 0:
-        return x
-    raise Unsupported("dropout that is on at inference; call eval() first, or pass training=False")
+    if train and p > 0:
+        raise Unsupported(ACTIVE_DROPOUT)
+    return x
+
+
+@lowers("aten.native_dropout.default")
+def native_dropout(x: Value, p: float, train: bool | None) -> tuple[Value, Value]:
+    if (train is None or train) and p > 0:
+        raise Unsupported(ACTIVE_DROPOUT)
+    return x, call(mx.ones_like, x).astype("bool")

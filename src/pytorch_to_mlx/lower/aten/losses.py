@@ -1,0 +1,273 @@
+"""Losses, and distances between features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+
+from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten._channels import to_last
+from pytorch_to_mlx.ops import losses as ops
+from pytorch_to_mlx.ops.ctc import ctc_loss as ops_ctc_loss
+from pytorch_to_mlx.ops.reductions import cosine_similarity as ops_cosine_similarity
+from pytorch_to_mlx.ops.reductions import distance_norm
+
+REDUCTIONS = ("none", "mean", "sum")
+MEAN = 1
+
+
+def _given(reduction: int, **options: Any) -> dict[str, Any]:
+    """The options that are set, and the reduction unless it is the usual mean."""
+    kept = {k: v for k, v in options.items() if v is not None}
+    return kept if reduction == MEAN else {**kept, "reduction": REDUCTIONS[reduction]}
+
+
+def _unless(value: Any, default: Any) -> Any:
+    """``None`` for the target's own default, so that it is not written."""
+    return None if value == default else value
+
+
+@lowers("aten.mse_loss.default")
+def mse_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
+    return call(ops.mse_loss, x, target, **_given(reduction))
+
+
+@lowers("aten.l1_loss.default")
+def l1_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
+    return call(ops.l1_loss, x, target, **_given(reduction))
+
+
+@lowers("aten.smooth_l1_loss.default")
+def smooth_l1_loss(x: Value, target: Value, reduction: int = MEAN, beta: float = 1.0) -> Value:
+    return call(ops.smooth_l1_loss, x, target, **_given(reduction, beta=_unless(beta, 1.0)))
+
+
+@lowers("aten.huber_loss.default")
+def huber_loss(x: Value, target: Value, reduction: int = MEAN, delta: float = 1.0) -> Value:
+    return call(ops.huber_loss, x, target, **_given(reduction, delta=_unless(delta, 1.0)))
+
+
+@lowers("aten.kl_div.default")
+def kl_div(x: Value, target: Value, reduction: int = MEAN, *, log_target: bool = False) -> Value:
+    return call(ops.kl_div, x, target, **_given(reduction, log_target=_unless(log_target, False)))
+
+
+@lowers("aten.binary_cross_entropy.default")
+def binary_cross_entropy(
+    x: Value, target: Value, weight: Value | None = None, reduction: int = MEAN
+) -> Value:
+    return call(ops.binary_cross_entropy, x, target, **_given(reduction, weight=weight))
+
+
+@lowers("aten.binary_cross_entropy_with_logits.default")
+def binary_cross_entropy_with_logits(
+    x: Value,
+    target: Value,
+    weight: Value | None = None,
+    pos_weight: Value | None = None,
+    reduction: int = MEAN,
+) -> Value:
+    given = _given(reduction, weight=weight, pos_weight=pos_weight)
+    return call(ops.binary_cross_entropy_with_logits, x, target, **given)
+
+
+@lowers("aten.soft_margin_loss.default")
+def soft_margin_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
+    return call(ops.soft_margin_loss, x, target, **_given(reduction))
+
+
+@lowers("aten.poisson_nll_loss.default")
+def poisson_nll_loss(
+    x: Value, target: Value, log_input: bool, full: bool, eps: float, reduction: int
+) -> Value:
+    given = _given(
+        reduction,
+        log_input=_unless(log_input, True),
+        full=_unless(full, False),
+        eps=_unless(eps, 1e-8),
+    )
+    return call(ops.poisson_nll_loss, x, target, **given)
+
+
+@lowers("aten.hinge_embedding_loss.default")
+def hinge_embedding_loss(
+    x: Value, target: Value, margin: float = 1.0, reduction: int = MEAN
+) -> Value:
+    return call(
+        ops.hinge_embedding_loss, x, target, **_given(reduction, margin=_unless(margin, 1.0))
+    )
+
+
+@lowers("aten.margin_ranking_loss.default")
+def margin_ranking_loss(
+    input1: Value, input2: Value, target: Value, margin: float = 0.0, reduction: int = MEAN
+) -> Value:
+    given = _given(reduction, margin=_unless(margin, 0.0))
+    return call(ops.margin_ranking_loss, input1, input2, target, **given)
+
+
+@lowers("aten.cosine_embedding_loss.default")
+def cosine_embedding_loss(
+    input1: Value, input2: Value, target: Value, margin: float = 0.0, reduction: int = MEAN
+) -> Value:
+    given = _given(reduction, margin=_unless(margin, 0.0))
+    return call(ops.cosine_embedding_loss, input1, input2, target, **given)
+
+
+@lowers("aten.triplet_margin_loss.default")
+def triplet_margin_loss(
+    anchor: Value,
+    positive: Value,
+    negative: Value,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: int = MEAN,
+) -> Value:
+    given = _given(
+        reduction,
+        margin=_unless(margin, 1.0),
+        p=_unless(p, 2.0),
+        eps=_unless(eps, 1e-6),
+        swap=_unless(swap, False),
+    )
+    return call(ops.triplet_margin_loss, anchor, positive, negative, **given)
+
+
+@lowers("aten.multi_margin_loss.default")
+def multi_margin_loss(
+    x: Value,
+    target: Value,
+    p: Any = 1,
+    margin: Any = 1,
+    weight: Value | None = None,
+    reduction: int = MEAN,
+) -> Value:
+    given = _given(reduction, p=_unless(p, 1), margin=_unless(margin, 1), weight=weight)
+    return call(ops.multi_margin_loss, x, target, **given)
+
+
+@lowers("aten.multilabel_margin_loss.default")
+def multilabel_margin_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
+    return call(ops.multilabel_margin_loss, x, target, **_given(reduction))
+
+
+def _classes_last(x: Value) -> Value:
+    """``[N, C, ...]`` as ``[N, ..., C]``; ``[C]`` as it is."""
+    return x if x.ndim == 1 else to_last(x)
+
+
+@lowers("aten.cross_entropy_loss.default")
+def cross_entropy_loss(
+    x: Value,
+    target: Value,
+    weight: Value | None = None,
+    reduction: int = MEAN,
+    ignore_index: Any = -100,
+    label_smoothing: float = 0.0,
+) -> Value:
+    if DType(str(target.dtype)).is_floating:
+        target = _classes_last(target)
+    given = _given(
+        reduction,
+        weight=weight,
+        ignore_index=_unless(ignore_index, -100),
+        label_smoothing=_unless(label_smoothing, 0.0),
+    )
+    return call(ops.cross_entropy, _classes_last(x), target, **given)
+
+
+@lowers("aten.nll_loss.default", "aten.nll_loss2d.default", "aten.nll_loss_nd.default")
+def nll_loss(
+    x: Value,
+    target: Value,
+    weight: Value | None = None,
+    reduction: int = MEAN,
+    ignore_index: Any = -100,
+) -> Value:
+    given = _given(reduction, weight=weight, ignore_index=_unless(ignore_index, -100))
+    return call(ops.nll_loss, _classes_last(x), target, **given)
+
+
+@lowers("aten.nll_loss_forward.default", "aten.nll_loss2d_forward.default")
+def nll_loss_forward(
+    x: Value, target: Value, weight: Value | None, reduction: int, ignore_index: Any
+) -> tuple[Value, Value]:
+    counted = call(mx.not_equal, target, ignore_index)
+    if weight is not None:
+        ids = call(mx.where, counted, target, 0)
+        counted = call(mx.where, counted, call("getitem", weight, (ids,)), 0.0)
+    total = call(mx.sum, counted).astype(str(x.dtype))
+    total = total if reduction else total * 0
+    return nll_loss(x, target, weight, reduction, ignore_index), total
+
+
+def _lengths(lengths: Any) -> Value:
+    return call(mx.array, tuple(lengths), dtype=DType("int64"))
+
+
+@lowers("aten.ctc_loss.Tensor")
+def ctc_loss(
+    log_probs: Value,
+    targets: Value,
+    input_lengths: Value,
+    target_lengths: Value,
+    blank: int = 0,
+    reduction: int = MEAN,
+    zero_infinity: bool = False,
+) -> Value:
+    given = _given(reduction, blank=_unless(blank, 0), zero_infinity=_unless(zero_infinity, False))
+    return call(ops_ctc_loss, log_probs, targets, input_lengths, target_lengths, **given)
+
+
+@lowers("aten.ctc_loss.IntList")
+def ctc_loss_int_list(
+    log_probs: Value,
+    targets: Value,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: int = MEAN,
+    zero_infinity: bool = False,
+) -> Value:
+    lengths = _lengths(input_lengths), _lengths(target_lengths)
+    return ctc_loss(log_probs, targets, *lengths, blank, reduction, zero_infinity)
+
+
+@lowers("aten.cosine_similarity.default")
+def cosine_similarity(x1: Value, x2: Value, dim: int = 1, eps: float = 1e-8) -> Value:
+    given = {} if eps == 1e-8 else {"eps": eps}
+    return call(ops_cosine_similarity, x1, x2, axis=dim, **given)
+
+
+@lowers("aten.pairwise_distance.default")
+def pairwise_distance(
+    x1: Value, x2: Value, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Value:
+    given = {k: v for k, v, d in (("p", p, 2.0), ("eps", eps, 1e-6)) if v != d}
+    distance = call(distance_norm, x1, x2, **given)
+    return call(mx.expand_dims, distance, -1) if keepdim else distance
+
+
+@lowers("aten.cdist.default")
+def cdist(x1: Value, x2: Value, p: float = 2.0, compute_mode: int | None = None) -> Value:
+    return call("ops.cdist", x1, x2, **({} if p == 2 else {"p": p}))
+
+
+@lowers("aten._cdist_forward.default")
+def _cdist_forward(x1: Value, x2: Value, p: float, compute_mode: int | None) -> Value:
+    return cdist(x1, x2, p)
+
+
+@lowers("aten._euclidean_dist.default")
+def _euclidean_dist(x1: Value, x2: Value) -> Value:
+    return cdist(x1, x2)
+
+
+@lowers("aten.pdist.default", "aten._pdist_forward.default")
+def pdist(x: Value, p: float = 2.0) -> Value:
+    return call("ops.pdist", x, **({} if p == 2 else {"p": p}))

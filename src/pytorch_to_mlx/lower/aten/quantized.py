@@ -1,0 +1,138 @@
+"""Fake quantisation and the quantise/dequantise pairs of exported quantised models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+
+from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.lower.aten import lowers
+
+FLOAT = DType("float32")
+
+
+def _along(values: Value, x: Value, axis: int) -> Value:
+    """One number a channel, shaped to broadcast over ``x``."""
+    return values.reshape(-1, *(1,) * (x.ndim - 1 - axis % x.ndim))
+
+
+def _quantize(x: Value, scale: Any, zero_point: Any, low: Any, high: Any) -> Value:
+    """Whole numbers in ``[low, high]``, as floats; torch multiplies by the reciprocal scale."""
+    inverse = 1.0 / scale
+    return call(mx.clip, call(mx.round, x * inverse) + zero_point, low, high)
+
+
+def _fake(x: Value, scale: Any, zero_point: Any, low: int, high: int) -> Value:
+    return (_quantize(x, scale, zero_point, low, high) - zero_point) * scale
+
+
+def _inside(x: Value, scale: Any, zero_point: Any, low: int, high: int) -> Value:
+    """Which elements are not clipped."""
+    steps = call(mx.round, x * (1.0 / scale)) + zero_point
+    return call(
+        mx.logical_and, call(mx.greater_equal, steps, low), call(mx.less_equal, steps, high)
+    )
+
+
+@lowers(
+    "aten.fake_quantize_per_tensor_affine.default",
+    "aten.fake_quantize_per_tensor_affine.tensor_qparams",
+)
+def fake_quantize_per_tensor_affine(
+    x: Value, scale: Any, zero_point: Any, quant_min: int, quant_max: int
+) -> Value:
+    return _fake(x, scale, zero_point, quant_min, quant_max)
+
+
+@lowers("aten.fake_quantize_per_tensor_affine_cachemask.default")
+def fake_quantize_per_tensor_affine_cachemask(
+    x: Value, scale: float, zero_point: int, quant_min: int, quant_max: int
+) -> tuple[Value, Value]:
+    settings = scale, zero_point, quant_min, quant_max
+    return _fake(x, *settings), _inside(x, *settings)
+
+
+@lowers("aten.fake_quantize_per_channel_affine.default")
+def fake_quantize_per_channel_affine(
+    x: Value, scale: Value, zero_point: Value, axis: int, quant_min: int, quant_max: int
+) -> Value:
+    settings = _along(scale, x, axis), _along(zero_point, x, axis)
+    return _fake(x, *settings, quant_min, quant_max)
+
+
+@lowers("aten.fake_quantize_per_channel_affine_cachemask.default")
+def fake_quantize_per_channel_affine_cachemask(
+    x: Value, scale: Value, zero_point: Value, axis: int, quant_min: int, quant_max: int
+) -> tuple[Value, Value]:
+    settings = _along(scale, x, axis), _along(zero_point, x, axis), quant_min, quant_max
+    return _fake(x, *settings), _inside(x, *settings)
+
+
+@lowers("quantized_decomposed.quantize_per_tensor")
+def quantize_per_tensor(
+    x: Value, scale: Any, zero_point: Any, quant_min: Any, quant_max: Any, dtype: str
+) -> Value:
+    return _quantize(x, scale, zero_point, quant_min, quant_max).astype(dtype)
+
+
+@lowers("quantized_decomposed.dequantize_per_tensor")
+def dequantize_per_tensor(
+    x: Value,
+    scale: Any,
+    zero_point: Any,
+    quant_min: Any,
+    quant_max: Any,
+    dtype: str,
+    *,
+    out_dtype: str | None = None,
+) -> Value:
+    return ((x.astype(FLOAT) - zero_point) * scale).astype(out_dtype or FLOAT)
+
+
+@lowers("quantized_decomposed.quantize_per_channel")
+def quantize_per_channel(
+    x: Value,
+    scales: Value,
+    zero_points: Value,
+    axis: int,
+    quant_min: int,
+    quant_max: int,
+    dtype: str,
+) -> Value:
+    settings = _along(scales, x, axis), _along(zero_points, x, axis)
+    return _quantize(x, *settings, quant_min, quant_max).astype(dtype)
+
+
+@lowers("quantized_decomposed.dequantize_per_channel")
+def dequantize_per_channel(
+    x: Value,
+    scales: Value,
+    zero_points: Value | None,
+    axis: int,
+    quant_min: int,
+    quant_max: int,
+    dtype: str,
+    *,
+    out_dtype: str | None = None,
+) -> Value:
+    whole = x.astype(FLOAT)
+    whole = whole if zero_points is None else whole - _along(zero_points, x, axis)
+    return (whole * _along(scales, x, axis)).astype(out_dtype or FLOAT)
+
+
+@lowers("quantized_decomposed.choose_qparams.tensor")
+def choose_qparams(
+    x: Value, quant_min: int, quant_max: int, eps: float, dtype: str
+) -> tuple[Value, Value]:
+    low = call(mx.minimum, call(mx.min, x), 0.0)
+    high = call(mx.maximum, call(mx.max, x), 0.0)
+    scale = call(mx.maximum, (high - low) / float(quant_max - quant_min), eps)
+    zero_point = call(mx.clip, quant_min - call(mx.round, low / scale), quant_min, quant_max)
+    return scale, zero_point.astype(DType("int64"))
+
+
+@lowers("aten._weight_int8pack_mm.default")
+def _weight_int8pack_mm(x: Value, mat2: Value, scales: Value) -> Value:
+    return call("ops.linear", x, mat2.astype(str(x.dtype))) * scales
