@@ -91,5 +91,8 @@ def test_windows(n: int, periodic: bool) -> None:
     assert_same(got, torch.hamming_window(n, periodic, 0.6, 0.3))
     assert_same(sg.blackman_window(n, periodic), torch.blackman_window(n, periodic))
     assert_same(sg.bartlett_window(n, periodic), torch.bartlett_window(n, periodic))
+    for beta in (12.0, 3.0):
+        want = torch.kaiser_window(n, periodic, beta)
+        assert_same(sg.kaiser_window(n, periodic, beta), want)
     want = torch.signal.windows.gaussian(n, std=3.0, sym=not periodic)
     assert_same(sg.gaussian_window(n, 3.0, periodic), want)

@@ -6,6 +6,8 @@ import math
 
 import mlx.core as mx
 
+from pytorch_to_mlx.ops.bessel import i0
+
 
 def pad_signal(x: mx.array, count: int, mode: str) -> mx.array:
     """Extend the last axis by ``count`` at both ends: constant, reflect, replicate or circular."""
@@ -182,6 +184,14 @@ def bartlett_window(length: int, periodic: bool = True) -> mx.array:
     if length == 1:
         return mx.ones((1,))
     return 1 - mx.abs(2 * window_places(length, periodic) - 1)
+
+
+def kaiser_window(length: int, periodic: bool = True, beta: float = 12.0) -> mx.array:
+    """``torch.kaiser_window``: float32 [length], by the modified Bessel function of order 0."""
+    if length == 1:
+        return mx.ones((1,))
+    place = 2 * window_places(length, periodic) - 1
+    return i0(beta * mx.sqrt(mx.maximum(1 - place * place, 0))) / i0(mx.array(float(beta)))
 
 
 def gaussian_window(length: int, std: float = 1.0, periodic: bool = False) -> mx.array:
