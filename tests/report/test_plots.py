@@ -97,7 +97,7 @@ def test_what_cannot_be_drawn_is_refused(plot: dict[str, Any], why: str) -> None
 
 
 def test_layers_are_placed_by_the_log_of_their_error() -> None:
-    layers = [
+    layers: list[dict[str, Any]] = [
         {"path": "a", "class": "A", "relative": 1e-7},
         {"path": "b", "class": "B", "relative": 1e-6},
         {"path": "c", "class": "C", "relative": 1e-5},

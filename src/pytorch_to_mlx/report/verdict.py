@@ -104,9 +104,10 @@ def tiles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     tree = (report.get("model") or {}).get("tree")
     if tree:
         add(count(tree["parameters"]), "parameters")
-    refused = sum(bool(dim.get("static_reason")) for dim in (report.get("dims") or {}).values())
-    if report.get("dims"):
-        add(f"{len(report['dims']) - refused}/{len(report['dims'])}", "dims kept dynamic")
+    dims = report.get("dims") or {}
+    if dims:
+        dynamic = sum(dim.get("static_reason") is None for dim in dims.values())
+        add(f"{dynamic}/{len(dims)}", "dims kept dynamic")
     return out
 
 
