@@ -53,7 +53,7 @@ def load_program(path: Path, *, trust_code: bool = False) -> torch.export.Export
                 raise SourceError(f"{path} is not a plain exported program: {reason}", hint=_TRUST)
         _require_model(path)
         with path.open("rb") as file, _quiet_torch():
-            program = torch.export.load(io.BytesIO(file.read()))
+            program = torch.export.load(file)
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
         raise SourceError(
             f"{path} is cut short or damaged: {_first_line(error)}",
