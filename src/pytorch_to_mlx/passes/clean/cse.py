@@ -1,0 +1,78 @@
+"""Computes a repeated call once.
+
+Given::
+
+    %1 = mx.arange(T)    # layers.0
+    %2 = mx.arange(T)    # layers.1
+
+Result: one ``mx.arange(T)`` in the scope that both share. Random calls, calls with subgraphs and layers
+that may hold state stay. A weight computation of each layer stays in its layer (its operands differ).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_to_mlx.graph import Frame, Graph, Node, Value
+from pytorch_to_mlx.graph.ir import RETURN
+from pytorch_to_mlx.passes.base import PassReport
+from pytorch_to_mlx.passes.match import graphs, substitute
+
+_NEVER = (
+    "mx.random",
+    "host",
+    "nn.Dropout",
+    "nn.LSTM",
+    "nn.GRU",
+    "nn.RNN",
+    "ops.random",
+    "ops.dropout",
+)
+
+
+def run(graph: Graph, report: PassReport) -> None:
+    """Merges equal calls within each graph; the first of them stays."""
+    for g in graphs(graph):
+        first: dict[Any, Node] = {}
+        for node in g.nodes:
+            if not _mergeable(node):
+                continue
+            key = (node.target, _key(node.args), _key(node.kwargs), _key(node.params))
+            known = first.setdefault(key, node)
+            if known is node:
+                continue
+            known.scope = common_scope(known.scope, node.scope)
+            for old, new in zip(node.outputs, known.outputs, strict=True):
+                substitute(graph, old, new)
+            report.applied += 1
+
+
+def _mergeable(node: Node) -> bool:
+    if node.target == RETURN or node.subgraphs or not node.outputs:
+        return False
+    return any(v.uses for v in node.outputs) and not node.target.startswith(_NEVER)
+
+
+def common_scope(a: tuple[Frame, ...], b: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """The frames that two scopes share."""
+    shared = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        shared += 1
+    return a[:shared]
+
+
+def _key(arg: Any) -> Any:
+    """A hashable stand-in; 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    if isinstance(arg, Value):
+        return ("value", arg.id)
+    if isinstance(arg, (tuple, list)):
+        return tuple(_key(a) for a in arg)
+    if isinstance(arg, dict):
+        return tuple((k, _key(arg[k])) for k in sorted(arg))
+    if isinstance(arg, slice):
+        return ("slice", _key(arg.start), _key(arg.stop), _key(arg.step))
+    if isinstance(arg, float):
+        return ("float", repr(arg))
+    return (type(arg).__name__, arg)

@@ -1,0 +1,201 @@
+"""Merges chains of views into one.
+
+Given::
+
+    %1 = mx.transpose(%0, (0, 2, 1))
+    %2 = mx.transpose(%1, (0, 2, 1))       -> %0
+    %4 = mx.reshape(%3, (B, 6))
+    %5 = mx.reshape(%4, (B, 2, 3))         -> one reshape
+    %7 = mx.expand_dims(%6, 1)
+    %8 = mx.expand_dims(%7, 1)             -> %6[:, None, None]
+    %a = getitem(%9, (0:4,))
+    %b = getitem(%a, (1:2, None))          -> %9[1:2, None]
+
+Swaps of axes become transposes. A step that others use as well stays, and is still read past.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_to_mlx.graph import Graph, Node, Value, call, is_static
+from pytorch_to_mlx.passes.base import PassReport
+from pytorch_to_mlx.passes.match import apply, argument, produced_by, same_shape, single_use
+
+_RESHAPES = ("mx.reshape", "mx.flatten", "mx.unflatten")
+_INDEXING = ("getitem", "mx.expand_dims", "mx.squeeze")
+
+
+def run(graph: Graph, report: PassReport) -> None:
+    """Merges transposes, reshapes, and subscripts with the views right before them."""
+    apply(graph, report, ("mx.swapaxes",), _swap)
+    apply(graph, report, ("mx.transpose",), _transposes)
+    apply(graph, report, (*_RESHAPES, "mx.expand_dims", "mx.squeeze"), _reshapes)
+    apply(graph, report, _INDEXING, _subscripts)
+
+
+def permutation(node: Node) -> tuple[int, ...]:
+    """The axes of a transpose, counted from the front."""
+    axes = argument(node, 1, "axes")
+    rank = node.output.ndim
+    return tuple(reversed(range(rank))) if axes is None else tuple(a % rank for a in axes)
+
+
+def _swap(node: Node) -> Value:
+    x, i, j = node.args
+    order = list(range(x.ndim))  # type: ignore[union-attr]
+    order[i], order[j] = order[j], order[i]  # type: ignore[index]
+    return x.transpose(*order)  # type: ignore[union-attr]
+
+
+def _transposes(node: Node) -> Value | None:
+    inner = produced_by(node.args[0], "mx.transpose")
+    if inner is None:
+        return None
+    before = permutation(inner)
+    order = tuple(before[a] for a in permutation(node))
+    source: Value = inner.args[0]  # type: ignore[assignment]
+    return source if order == tuple(range(len(order))) else source.transpose(*order)
+
+
+def _reshapes(node: Node) -> Value | None:
+    """A reshape of a reshape, or of added and dropped axes, is one reshape."""
+    inner = produced_by(node.args[0], *_RESHAPES, "mx.expand_dims", "mx.squeeze")
+    if inner is None or node.output.shape is None:
+        return None
+    reshaping = node.target in _RESHAPES or (inner.target in _RESHAPES and single_use(inner.output))
+    if not reshaping:
+        return None
+    source: Value = inner.args[0]  # type: ignore[assignment]
+    shape = node.output.dims
+    if source.shape is not None and same_shape(source.dims, shape):
+        return source
+    return source.reshape(*shape)
+
+
+def index_of(node: Node) -> tuple[Any, ...] | None:
+    """A call as a subscript of ints, plain slices and ``None``, one entry for every axis of the operand.
+
+    None for subscripts by arrays.
+    """
+    x: Any = node.args[0]
+    if not isinstance(x, Value) or x.shape is None:
+        return None
+    if node.target == "mx.expand_dims":
+        axis = node.args[1]
+        axes = {a % node.output.ndim for a in ((axis,) if isinstance(axis, int) else axis)}  # type: ignore[union-attr, operator]
+        return tuple(None if i in axes else slice(None) for i in range(node.output.ndim))
+    if node.target == "mx.squeeze":
+        axis = argument(node, 1, "axis")
+        if axis is None:
+            return None
+        axes = {a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)}
+        return tuple(0 if i in axes else slice(None) for i in range(x.ndim))
+    index: Any = node.args[1]
+    index = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(i, Value) or isinstance(i, (tuple, bool)) for i in index):
+        return None
+    used = sum(1 for i in index if i is not None and i is not Ellipsis)
+    fill = (slice(None),) * (x.ndim - used)
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        return _plain((*index[:at], *fill, *index[at + 1 :]))
+    return _plain((*index, *fill))
+
+
+def _plain(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``0:`` and ``::1`` as ``:``."""
+
+    def plain(i: Any) -> Any:
+        if not isinstance(i, slice):
+            return i
+        step = None if i.step == 1 else i.step
+        return slice(None if i.start == 0 and step is None else i.start, i.stop, step)
+
+    return tuple(plain(i) for i in index)
+
+
+def _subscripts(node: Node) -> Value | None:
+    inner = produced_by(node.args[0], *_INDEXING)
+    if inner is None:
+        return None
+    first, second = index_of(inner), index_of(node)
+    if first is None or second is None:
+        return None
+    index = compose(first, second)
+    if index is None:
+        return None
+    source: Value = inner.args[0]  # type: ignore[assignment]
+    if all(i == slice(None) for i in index):
+        return source
+    return call("getitem", source, short(index))  # type: ignore[no-any-return]
+
+
+def short(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A full subscript as one writes it: without the whole slices at its end, ``...`` before the last one."""
+    last = len(index)
+    while last > 1 and index[last - 1] == slice(None):
+        last -= 1
+    kept = index[:last]
+    lead = next((n for n, i in enumerate(kept) if i != slice(None)), 0)
+    if last == len(index) and lead >= 2:
+        return (Ellipsis, *kept[lead:])
+    return kept
+
+
+def compose(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """The subscript that does ``x[first][second]``; None where that takes arithmetic on unknown bounds."""
+    out: list[Any] = []
+    rest = iter(second)
+    for entry in first:
+        if not (entry is None or isinstance(entry, slice)):
+            out.append(entry)
+            continue
+        following = next(rest, slice(None))
+        while following is None:
+            out.append(None)
+            following = next(rest, slice(None))
+        merged = _merge(entry, following)
+        if merged is False:
+            return None
+        if merged != ():
+            out.append(merged)
+    out.extend(rest)
+    return tuple(out)
+
+
+def _merge(entry: Any, following: Any) -> Any:
+    """One axis twice subscripted; ``()`` for an axis that comes and goes, False where it cannot be said."""
+    if entry is None:
+        if following == slice(None):
+            return None
+        return () if following in (0, -1) and is_static(following) else False
+    if following == slice(None):
+        return entry
+    if entry == slice(None):
+        return following
+    return _merge_known(entry, following)
+
+
+def _merge_known(entry: slice, following: Any) -> Any:
+    start, step = entry.start or 0, 1 if entry.step is None else entry.step
+    if not isinstance(following, slice):
+        known = all(isinstance(n, int) for n in (start, step, following))
+        return (
+            start + step * following
+            if known and start >= 0 and step > 0 and following >= 0
+            else False
+        )
+    parts = (start, step, following.start or 0, following.step or 1)
+    if not all(isinstance(n, int) and n >= 0 for n in parts) or step != 1:
+        return False
+    a, b = following.start or 0, following.stop
+    if b is None:
+        stop = entry.stop
+    elif isinstance(b, int) and b >= 0 and (entry.stop is None or isinstance(entry.stop, int)):
+        if entry.stop is not None and entry.stop < 0:
+            return False
+        stop = start + b if entry.stop is None else min(start + b, entry.stop)
+    else:
+        return False
+    return slice(start + a or None, stop, following.step)

@@ -1,0 +1,222 @@
+"""Computes a slice of the graph at concrete sizes, to recognise it by its values.
+
+What a mask or a rotary table *is* shows in its numbers, not in the dozens of calls that make it, which
+change with every release of a library. This module only ever runs calls that depend on sizes, constants and
+buffers, on the CPU, for recognition; it is no way to run a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import sympy
+
+from pytorch_to_mlx.graph import Graph, Node, Param, Value
+from pytorch_to_mlx.graph.dims import evaluate
+from pytorch_to_mlx.graph.dtypes import DType, mlx_dtype
+from pytorch_to_mlx.graph.ir import iter_leaves, iter_values, map_arg
+from pytorch_to_mlx.graph.probe import resolve
+
+Lookup = Callable[[str], mx.array]
+Sizes = Mapping[sympy.Symbol, int]
+
+LARGEST = 1 << 25
+"""Elements of one value beyond which nothing is evaluated."""
+
+_SHAPE_ONLY = {"mx.zeros_like": mx.zeros, "mx.ones_like": mx.ones}
+_lookup: ContextVar[Lookup | None] = ContextVar("weights", default=None)
+
+
+@contextmanager
+def weights(lookup: Lookup) -> Iterator[None]:
+    """Gives passes the source's tensors by path (they need buffers such as a rotary ``inv_freq``)."""
+    token = _lookup.set(lookup)
+    try:
+        yield
+    finally:
+        _lookup.reset(token)
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """The calls that lead to ``value`` from ``leaves`` (weights, inputs, or where the walk was told to stop)."""
+
+    value: Value
+    nodes: tuple[Node, ...]
+    leaves: tuple[Value, ...]
+
+    @property
+    def symbols(self) -> set[sympy.Symbol]:
+        found = set().union(*(n.symbols() for n in self.nodes)) if self.nodes else set()
+        shapes = [d for v in (self.value, *self.leaves) if v.shape is not None for d in v.shape]
+        return found | {s for d in shapes if isinstance(d, sympy.Basic) for s in d.free_symbols}
+
+
+def slice_of(value: Value, stop: Collection[Value] = (), limit: int = 2000) -> Slice | None:
+    """The slice that computes ``value``; None where it holds control flow, randomness or data-dependent sizes."""
+    order: list[Node] = []
+    leaves: dict[Value, None] = {}
+    done: set[Node] = set()
+    stack: list[tuple[Value, bool]] = [(value, False)]
+    while stack:
+        v, leaving = stack.pop()
+        node = v.node
+        if v in stop or node is None:
+            leaves[v] = None
+            continue
+        if node in done:
+            continue
+        if leaving:
+            done.add(node)
+            order.append(node)
+            continue
+        if not _pure(node) or len(order) > limit:
+            return None
+        stack.append((v, True))
+        if node.target not in _SHAPE_ONLY:
+            stack.extend(
+                (u, False)
+                for u in iter_values((node.args, node.kwargs))
+                if u.node not in done or u in stop
+            )
+    return Slice(value, tuple(order), tuple(leaves))
+
+
+def _pure(node: Node) -> bool:
+    return not (
+        node.subgraphs
+        or node.params
+        or node.is_layer
+        or node.target.startswith(("mx.random", "host"))
+    )
+
+
+def literals(part: Slice) -> int:
+    """The largest integer that a slice mentions (a window, an offset, ...); sizes beyond it show its effect."""
+    found = [0]
+    for node in part.nodes:
+        for leaf in iter_leaves((node.args, node.kwargs)):
+            if isinstance(leaf, (int, float)) and not isinstance(leaf, bool):
+                found += [abs(int(leaf))] if abs(leaf) < 2**30 else []
+            elif isinstance(leaf, sympy.Basic):
+                found += [abs(int(n)) for n in leaf.atoms(sympy.Integer)]
+    return max(found)
+
+
+def constants(part: Slice, root: Graph) -> dict[Value, mx.array] | None:
+    """The arrays of a slice's leaves; None where one is an input, a learned weight, a state or not available."""
+    by_value = root.param_of()
+    arrays: dict[Value, mx.array] = {}
+    for leaf in part.leaves:
+        param = by_value.get(leaf)
+        if param is None or param.kind == "parameter" or param.path in root.states:
+            return None
+        array = tensor(param)
+        if array is None:
+            return None
+        arrays[leaf] = array
+    return arrays
+
+
+def tensor(param: Param) -> mx.array | None:
+    """The stored array of a weight, where :func:`weights` is in force."""
+    lookup = _lookup.get()
+    if param.recipe is None:
+        return (
+            lookup(param.sources[0] if param.sources else param.path)
+            if lookup is not None
+            else None
+        )
+    if param.sources and lookup is None:
+        return None
+    given = (
+        dict(zip(param.recipe.inputs, [lookup(s) for s in param.sources], strict=True))
+        if lookup
+        else {}
+    )
+    out = param.recipe.ret.args[0]
+    part = slice_of(out) if isinstance(out, Value) else None
+    return run(part, {}, given) if part is not None else None
+
+
+def run(part: Slice, sizes: Sizes, given: Mapping[Value, mx.array]) -> mx.array | None:
+    """The slice's value at these sizes; None where they lie outside what its tables and calls allow."""
+    env: dict[Value, Any] = dict(given)
+    try:
+        with mx.stream(mx.cpu):
+            for node in part.nodes:
+                outs = _call(node, env, sizes)
+                for v, array in zip(node.outputs, outs, strict=True):
+                    if not _as_declared(v, array, sizes):
+                        return None
+                    env[v] = array
+            result = env[part.value]
+            mx.eval(result)
+    except (ValueError, RuntimeError, IndexError, TypeError):
+        return None  # a size that MLX refuses is one that the source refuses
+    return result if isinstance(result, mx.array) else None
+
+
+def _call(node: Node, env: Mapping[Value, Any], sizes: Sizes) -> list[Any]:
+    def concrete(a: Any) -> Any:
+        if isinstance(a, Value):
+            return env[a] if a.kind == "array" else evaluate(a.symbol, sizes)
+        if isinstance(a, DType):
+            return mlx_dtype(a)
+        return evaluate(a, sizes)
+
+    if node.target in _SHAPE_ONLY:
+        shape = [evaluate(d, sizes) for d in node.output.dims]
+        return [_SHAPE_ONLY[node.target](shape, mlx_dtype(str(node.output.dtype)))]
+    args = map_arg(node.args, concrete)
+    kwargs = map_arg(node.kwargs, concrete)
+    out = args[0][args[1]] if node.target == "getitem" else resolve(node.target)(*args, **kwargs)
+    return list(out) if isinstance(out, (tuple, list)) else [out]
+
+
+def _as_declared(value: Value, array: mx.array, sizes: Sizes) -> bool:
+    """MLX clamps a slice that runs over a table's end: the shape tells."""
+    if value.shape is None:
+        return array.size <= LARGEST
+    return (
+        tuple(array.shape) == tuple(evaluate(d, sizes) for d in value.shape)
+        and array.size <= LARGEST
+    )
+
+
+def assignments(
+    part: Slice, *, ordinary: tuple[int, ...] = (3, 5, 7, 4, 6), beyond: int = 0
+) -> list[dict[Any, int]]:
+    """Sizes to look at: all small and different, twice; then each symbol in turn past ``beyond``."""
+    symbols = sorted(part.symbols, key=str)
+    if not symbols:
+        return [{}]
+    small = {s: ordinary[i % len(ordinary)] for i, s in enumerate(symbols)}
+    other = {s: ordinary[(i + 1) % len(ordinary)] + 4 for i, s in enumerate(symbols)}
+    return [small, other, *({**small, s: beyond + 5} for s in symbols)]
+
+
+def apply_node(node: Node, env: Mapping[Value, mx.array]) -> mx.array | None:
+    """One call on given arrays of any shape; number-like dtypes of constants become float32."""
+
+    def concrete(a: Any) -> Any:
+        if isinstance(a, Value):
+            return env[a]
+        if isinstance(a, DType):
+            return mx.float32 if a.is_floating else mlx_dtype(a)
+        return a
+
+    if any(isinstance(leaf, sympy.Basic) for leaf in iter_leaves((node.args, node.kwargs))):
+        return None
+    out = resolve(node.target)(*map_arg(node.args, concrete), **map_arg(node.kwargs, concrete))
+    return out if isinstance(out, mx.array) else None
+
+
+def size(d: Any, sizes: Sizes) -> int:
+    """A size as a number."""
+    return int(evaluate(d, sizes))

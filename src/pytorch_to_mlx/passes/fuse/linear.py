@@ -1,0 +1,81 @@
+"""Products with a weight matrix become ``ops.linear`` (later ``nn.Linear``).
+
+Given::
+
+    %2 = mx.transpose(@weight, (1, 0))
+    %3 = mx.matmul(%1, %2)
+    %4 = mx.add(%3, @bias)
+
+Result::
+
+    %2 = ops.linear(%1, @weight, @bias)
+
+Also ``x @ w`` with the weight as it is stored (Hugging Face's Conv1D): ``w.T`` is folded at conversion.
+Reshapes that only flatten the leading axes around the product are dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_to_mlx.graph import Graph, Node, Value, call
+from pytorch_to_mlx.passes.base import PassReport
+from pytorch_to_mlx.passes.match import (
+    apply,
+    is_array,
+    pairs,
+    produced_by,
+    same_shape,
+    single_use,
+    weight_only,
+    weights_of,
+)
+
+
+def run(graph: Graph, report: PassReport) -> None:
+    """Finds products with weights, then their biases, then the views around them."""
+    weights = weights_of(graph)
+
+    def product(node: Node) -> Value | None:
+        x, w = node.args
+        if not (is_array(x) and is_array(w)) or weight_only(x, weights):
+            return None
+        if not weight_only(w, weights):
+            return None
+        if w.ndim == 3 and x.ndim == 3 and w.dims[0] == 1 and x.dims[0] == 1:  # type: ignore[union-attr]
+            w = call("getitem", w, (0,))
+        if w.ndim != 2 or x.ndim < 2 or x.dtype != w.dtype:  # type: ignore[union-attr]
+            return None
+        return call("ops.linear", x, w.transpose(1, 0))  # type: ignore[no-any-return, union-attr]
+
+    def bias(node: Node) -> Value | None:
+        for y, b in pairs(node):
+            made = produced_by(y, "ops.linear")
+            if made is None or len(made.args) != 2 or not single_use(y) or not is_array(b):
+                continue
+            if b.dtype != y.dtype or not weight_only(b, weights):
+                continue
+            if same_shape(b.dims, y.dims[-1:]):
+                return call("ops.linear", *made.args, b)  # type: ignore[no-any-return]
+        return None
+
+    apply(graph, report, ("mx.matmul",), product)
+    apply(graph, report, ("mx.add",), bias)
+    apply(graph, report, ("mx.reshape", "mx.flatten", "mx.unflatten"), _views)
+
+
+def _views(node: Node) -> Value | None:
+    """``linear(x.reshape(-1, n)).reshape(*x.shape[:-1], m)`` is ``linear(x)``."""
+    made = produced_by(node.args[0], "ops.linear")
+    if made is None or not single_use(made.output) or node.output.shape is None:
+        return None
+    flat: Any = produced_by(made.args[0], "mx.reshape", "mx.flatten")
+    if flat is None:
+        return None
+    x, shape = flat.args[0], node.output.dims
+    inner = flat.output.dims
+    if x.ndim < 2 or not same_shape(x.dims[-1:], inner[-1:]) or len(shape) != x.ndim:
+        return None
+    if not same_shape(x.dims[:-1], shape[:-1]) or not same_shape(made.output.dims[-1:], shape[-1:]):
+        return None
+    return call("ops.linear", x, *made.args[1:])  # type: ignore[no-any-return]

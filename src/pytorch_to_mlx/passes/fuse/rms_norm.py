@@ -1,0 +1,112 @@
+"""``x * rsqrt(mean(x^2) + eps) * weight`` becomes ``mx.fast.rms_norm``.
+
+Given::
+
+    %1 = mx.astype(%0, float32)          # where x has less precision
+    %2 = mx.square(%1)
+    %3 = mx.mean(%2, axis=-1, keepdims=True)
+    %4 = mx.add(%3, 1e-06)
+    %5 = mx.rsqrt(%4)
+    %6 = mx.multiply(%1, %5)
+    %7 = mx.astype(%6, bfloat16)
+    %8 = mx.multiply(@weight, %7)
+
+Result::
+
+    %1 = mx.fast.rms_norm(%0, @weight, 1e-06)
+
+A derived weight (Gemma's ``1 + w``) is folded at conversion; without one the weight is ``None``. The mean
+must run over the last axis, and the sum of squares is no mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_to_mlx.graph import Graph, Node, Value, call, dims_equal
+from pytorch_to_mlx.passes.base import PassReport
+from pytorch_to_mlx.passes.match import (
+    apply,
+    cast_to,
+    is_array,
+    number,
+    over_last_axis,
+    pairs,
+    produced_by,
+    single_use,
+    uncast,
+    weight_only,
+    weights_of,
+)
+
+
+def run(graph: Graph, report: PassReport) -> None:
+    """First the normalisation itself, then the weight that scales it."""
+    weights = weights_of(graph)
+
+    def normalised(node: Node) -> Value | None:
+        found = _normalised(node)
+        if found is None:
+            return None
+        x, eps = found
+        # MLX computes the statistics in float32 whatever x is, as the casts around them ask for.
+        source = uncast(x) if x.dtype == "float32" else x
+        return cast_to(call("mx.fast.rms_norm", source, None, eps), node.output.dtype)
+
+    def weighted(node: Node) -> Value | None:
+        for y, w in pairs(node):
+            made = produced_by(uncast(y), "mx.fast.rms_norm")
+            if made is None or made.args[1] is not None or not is_array(w) or not single_use(y):
+                continue
+            x: Any = made.args[0]
+            if not weight_only(w, weights) or w.ndim != 1 or not dims_equal(w.dims[0], x.dims[-1]):
+                continue
+            if not single_use(made.output):
+                report.refuse(node, "the normalised value is used without its weight as well")
+                continue
+            weight = uncast(w)
+            out = call("mx.fast.rms_norm", x, cast_to(weight, x.dtype), made.args[2])
+            return cast_to(out, node.output.dtype)
+        return None
+
+    apply(graph, report, ("mx.multiply", "mx.divide"), normalised)
+    apply(graph, report, ("mx.multiply",), weighted)
+
+
+def _normalised(node: Node) -> tuple[Value, float] | None:
+    """``(x, eps)`` of ``x * rsqrt(m)`` or ``x / sqrt(m)`` with ``m = mean(x^2) + eps``."""
+    if node.target == "mx.divide":
+        root = produced_by(node.args[1], "mx.sqrt")
+        candidates = [(node.args[0], root)]
+    else:
+        candidates = [(x, produced_by(r, "mx.rsqrt")) for x, r in pairs(node)]
+    for x, root in candidates:
+        if root is None or not is_array(x):
+            continue
+        inner = produced_by(root.args[0], "mx.add")
+        for mean, eps in pairs(inner) if inner is not None else ():
+            value = number(eps)
+            squared = _mean_of_square(mean)
+            if isinstance(value, float) and squared is not None and _same(squared, x):
+                return x, value  # type: ignore[return-value]
+    return None
+
+
+def _same(a: Value, b: Any) -> bool:
+    """The same value, or one cast of it apart."""
+    return a is b or uncast(a) is uncast(b)
+
+
+def _mean_of_square(mean: Any) -> Value | None:
+    made = produced_by(mean, "mx.mean")
+    if made is None or not over_last_axis(made, keepdims=True):
+        return None
+    square = produced_by(made.args[0], "mx.square", "mx.power", "mx.multiply")
+    if square is None:
+        return None
+    x: Any = square.args[0]
+    if square.target == "mx.power" and number(square.args[1]) != 2:
+        return None
+    if square.target == "mx.multiply" and square.args[1] is not x:
+        return None
+    return x if is_array(x) else None

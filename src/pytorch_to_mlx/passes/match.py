@@ -1,0 +1,188 @@
+"""Small helpers that passes share: looking at producers and arguments, and replacing a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pytorch_to_mlx.errors import LoweringError
+from pytorch_to_mlx.graph import Builder, Graph, Node, Value, dims_equal
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.graph.infer import infer
+from pytorch_to_mlx.graph.ir import iter_values, map_arg
+from pytorch_to_mlx.passes.base import PassReport
+
+Rule = Callable[[Node], Value | None]
+"""Looks at one node; returns the value that replaces its output, or None. Builds only once it is sure."""
+
+
+def graphs(graph: Graph) -> Iterator[Graph]:
+    """The graph and every subgraph in it."""
+    yield graph
+    for node in list(graph.nodes):
+        for sub in node.subgraphs.values():
+            yield from graphs(sub)
+
+
+def apply(graph: Graph, report: PassReport, targets: tuple[str, ...], rule: Rule) -> None:
+    """Offers every live single-output node with one of the targets to ``rule``, in execution order."""
+    for g in graphs(graph):
+        with Builder(g) as builder:
+            for node in list(g.nodes):
+                if node.target not in targets or len(node.outputs) != 1 or not node.output.uses:
+                    continue
+                with builder.before(node):
+                    new = rule(node)
+                if new is not None:
+                    substitute(graph, node.output, new)
+                    report.applied += 1
+
+
+def substitute(root: Graph, old: Value, new: Value) -> None:
+    """Every use of ``old`` becomes one of ``new``, which takes over its name and its exact shape.
+
+    Raises:
+        ValueError: the two differ in dtype or in rank (the rewrite would change the program).
+    """
+    if new.dtype != old.dtype:
+        raise ValueError(f"a rewrite of {old.node} gives {new.dtype} instead of {old.dtype}")
+    if new.shape is None:
+        new.shape = old.shape
+    elif old.shape is not None and not same_shape(new.shape, old.shape):
+        raise ValueError(f"a rewrite of {old.node} gives shape {new.shape} instead of {old.shape}")
+    new.hint = new.hint or old.hint
+    root.replace(old, new)
+    for key, pairs in root.bound.items():
+        if any(v is old for _, v in pairs):
+            root.bound[key] = [(name, new if v is old else v) for name, v in pairs]
+
+
+def produced_by(value: Any, *targets: str) -> Node | None:
+    """The node that makes ``value`` if it has one of the targets."""
+    node = value.node if isinstance(value, Value) else None
+    return node if node is not None and node.target in targets else None
+
+
+def argument(node: Node, position: int, name: str, default: Any = None) -> Any:
+    """An argument given by position or by keyword."""
+    return node.args[position] if position < len(node.args) else node.kwargs.get(name, default)
+
+
+def number(arg: Any) -> int | float | bool | None:
+    """The Python number that an argument is, also where it is a constant array of no dimensions."""
+    if isinstance(arg, (bool, int, float)):
+        return arg
+    made = produced_by(arg, "mx.array", "mx.full", "mx.astype")
+    if made is None or arg.shape != ():
+        return None
+    inner = number(made.args[1] if made.target == "mx.full" else made.args[0])
+    if inner is None:
+        return None
+    dtype = DType(str(arg.dtype))
+    if dtype.is_floating:
+        return float(inner)
+    return bool(inner) if dtype == "bool" else int(inner) if dtype.is_integer else None
+
+
+def is_array(arg: Any) -> bool:
+    return isinstance(arg, Value) and arg.kind == "array"
+
+
+def pairs(node: Node) -> Iterator[tuple[Any, Any]]:
+    """The operands of a commutative call in both orders."""
+    a, b = node.args
+    yield a, b
+    if a is not b:
+        yield b, a
+
+
+def uncast(value: Any) -> Any:
+    """The value under casts between floating dtypes."""
+    while (cast := produced_by(value, "mx.astype")) is not None:
+        source = cast.args[0]
+        if not (DType(str(source.dtype)).is_floating and DType(str(value.dtype)).is_floating):
+            break
+        value = source
+    return value
+
+
+def cast_to(value: Value, dtype: str | None) -> Value:
+    return value if dtype is None else value.astype(DType(dtype))
+
+
+def single_use(value: Value) -> bool:
+    """Whether exactly one node uses the value."""
+    return len(value.uses) == 1
+
+
+def same_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    return len(a) == len(b) and all(dims_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def axes_of(axis: Any, rank: int) -> tuple[int, ...] | None:
+    """Normalised, sorted axes of a reduction; None where they are not plain integers."""
+    if axis is None:
+        return tuple(range(rank))
+    given = (axis,) if isinstance(axis, int) else axis
+    if not all(isinstance(a, int) for a in given):
+        return None
+    return tuple(sorted(a % rank for a in given)) if rank else ()
+
+
+def over_last_axis(node: Node, *, keepdims: bool) -> bool:
+    """Whether a reduction runs over the last axis alone."""
+    rank = node.args[0].ndim if is_array(node.args[0]) else 0
+    axes = axes_of(argument(node, 1, "axis"), rank)
+    return axes == (rank - 1,) and bool(argument(node, 2, "keepdims", False)) == keepdims
+
+
+def weight_only(value: Any, params: set[Value]) -> bool:
+    """Whether a value is a weight or computed from weights and constants alone."""
+    stack, seen = [value], set()
+    found = False
+    while stack:
+        v = stack.pop()
+        if not isinstance(v, Value):
+            return False
+        if v in seen:
+            continue
+        seen.add(v)
+        if v in params:
+            found = True
+        elif (
+            v.node is None
+            or v.node.subgraphs
+            or v.node.symbols()
+            or v.node.target.startswith(("mx.random", "host"))
+        ):
+            return False
+        else:
+            stack.extend(iter_values((v.node.args, v.node.kwargs, v.node.params)))
+    return found
+
+
+def weights_of(root: Graph) -> set[Value]:
+    """The values of weights, without the buffers that the model changes."""
+    return {p.value for path, p in root.params.items() if path not in root.states}
+
+
+def keeps_result(user: Node, old: Value, new: Any) -> bool:
+    """Whether ``user`` would give the same shape and dtype with ``new`` in place of ``old``.
+
+    ``old`` may also be the user's own output: then ``new`` itself is compared with it.
+    """
+    if len(user.outputs) != 1 or user.output.shape is None:
+        return False
+    if old is user.output:
+        shape, dtype = new.shape, new.dtype
+    else:
+        trial = Node(user.target, origin=user.origin)
+        trial.args = tuple(map_arg(a, lambda v: new if v is old else v) for a in user.args)
+        trial.kwargs = {
+            k: map_arg(a, lambda v: new if v is old else v) for k, a in user.kwargs.items()
+        }
+        try:
+            ((shape, dtype),) = infer(trial)
+        except LoweringError:
+            return False
+    return shape is not None and dtype == user.output.dtype and same_shape(shape, user.output.dims)
