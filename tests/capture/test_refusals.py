@@ -1,0 +1,66 @@
+"""What torch.export refuses, in the user's terms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pytorch_to_mlx.capture.export import capture_module
+from pytorch_to_mlx.errors import CaptureError
+from tests.capture import models
+
+
+@pytest.mark.parametrize(
+    "module, inputs, line, kind, hint",
+    [
+        (models.Branch(), (torch.ones(2, 3),), "if x.sum() > 0:", "branch on the values", "torch.where"),
+        (models.Item(), (torch.ones(2, 3),), "int(x.max())", "Python number", "tensor"),
+        (models.Numpy(), (torch.ones(2, 3),), "x.numpy()", "numpy", "torch function"),
+    ],
+)
+def test_the_users_line_kind_and_remedy(module, inputs, line, kind, hint):
+    with pytest.raises(CaptureError) as caught:
+        capture_module(module, inputs)
+    error = caught.value
+    assert line in error.message
+    assert kind in error.message
+    assert hint in error.hint
+    assert "models.py:" in error.origin
+    assert error.__cause__ is not None
+    assert "\n" not in str(error)
+
+
+def test_packed_sequences_are_explained():
+    with pytest.raises(CaptureError, match="packed sequence") as caught:
+        capture_module(models.Packed(), (torch.randn(2, 5, 4), torch.tensor([5, 3])))
+    assert "padded tensor" in caught.value.hint
+
+
+def test_other_torch_errors_show_their_first_line():
+    @torch.library.custom_op("capture_tests::opaque", mutates_args=())
+    def opaque(x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    class Opaque(nn.Module):
+        def forward(self, x):
+            return opaque(x)
+
+    with pytest.raises(CaptureError, match="fake") as caught:
+        capture_module(Opaque(), (torch.randn(2, 3),))
+    assert "register_fake" in caught.value.hint
+
+
+def test_custom_ops_stay():
+    @torch.library.custom_op("capture_tests::doubled", mutates_args=())
+    def doubled(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    doubled.register_fake(lambda x: torch.empty_like(x))
+
+    class Custom(nn.Module):
+        def forward(self, x):
+            return doubled(x) + 1
+
+    captured = capture_module(Custom(), (torch.randn(2, 3),))
+    assert "capture_tests.doubled.default" in {str(n.target) for n in captured.program.graph.nodes}
