@@ -352,6 +352,31 @@ def test_cut_short(
     refused(path, model_factory=f"{FILE}:Encoder")
 
 
+@pytest.mark.parametrize("kind", ["pt", "old_pt", "pt2", "safetensors"])
+def test_flipped_bytes(
+    encoder: torch.nn.Module, program_path: Path, tmp_path: Path, kind: str
+) -> None:
+    """Damage anywhere opens, or is refused in one line; it never escapes as another error."""
+    path = tmp_path / "good"
+    if kind == "pt2":
+        path = program_path
+    elif kind == "safetensors":
+        save_file(dict(encoder.state_dict()), path)
+    else:
+        torch.save(encoder.state_dict(), path, _use_new_zipfile_serialization=kind == "pt")
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    bad = tmp_path / "bad"
+    for count in (1, 3, 30) * 12:
+        changed = bytearray(data)
+        for position in rng.integers(0, len(data), count):
+            changed[position] = rng.integers(0, 256)
+        bad.write_bytes(changed)
+        try:
+            open_source(bad, model_factory=None if kind == "pt2" else f"{FILE}:Encoder")
+        except (SourceError, WeightError) as error:
+            assert "\n" not in str(error)
+
+
 CONTENTS = {
     "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.0.0:\x10", "ONNX"),
     "gguf": (b"GGUF\x03\x00\x00\x00", "GGUF"),

@@ -18,7 +18,10 @@ WEIGHT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 #: What torch.load raises on a file that is cut short or overwritten.
-_DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, IndexError, OSError)
+_DAMAGE = (
+    RuntimeError, EOFError, ValueError, KeyError, IndexError, OSError, AssertionError, TypeError,
+    AttributeError,
+)  # fmt: skip
 
 _TRUST = (
     "if you trust where it comes from, add --trust-code (it can run any code), or pass a state dict"

@@ -95,7 +95,8 @@ def _archive(path: Path) -> str | Refused:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+    # a damaged directory has names that are no text, or versions that no zip ever had
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise SourceError(
             f"{path} is cut short or damaged ({path.stat().st_size:,} bytes)",
             hint="download or save it again",

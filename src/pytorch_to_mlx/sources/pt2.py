@@ -15,6 +15,7 @@ import logging
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,7 @@ def load_program(path: Path, *, trust_code: bool = False) -> torch.export.Export
         _require_model(path)
         with path.open("rb") as file, _quiet_torch():
             program = torch.export.load(file)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
         raise SourceError(
             f"{path} is cut short or damaged: {_first_line(error)}",
             hint="download or export it again",
