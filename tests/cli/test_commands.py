@@ -58,6 +58,7 @@ class Api:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.error: BaseException | None = None
         self.passed = True
+        self.unsupported: list[dict[str, str]] = []
         self.max_abs = 1e-6
         for name in ("convert", "validate", "benchmark", "analyze"):
             monkeypatch.setattr(p2m, name, self._fake(name), raising=False)
@@ -82,7 +83,19 @@ class Api:
         return TIMINGS
 
     def _analyze(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {"parameters": 1234567, "unsupported": [], "ops": [{"op": "aten.add", "count": 2}]}
+        leaf = {"path": "fc", "class": "Linear", "parameters": 1234567, "children": []}
+        return {
+            "model": {"name": "Net", "tree": {"path": "", "class": "Net", "children": [leaf]}},
+            "memory": {"weights": 4 * 1234567},
+            "inputs": [{"name": "x", "dtype": "float32", "dims": ["b", 8]}],
+            "dims": {
+                "b": {"where": ["x:0"], "min": 1, "max": None},
+                "x:1": {"where": ["x:1"], "static_reason": "the model refuses 9"},
+            },
+            "ops": [{"op": "aten.add", "count": 2}],
+            "passes": [{"name": "rope", "applied": 1, "refusals": [{"where": "a", "reason": "r"}]}],
+            "unsupported": self.unsupported,
+        }
 
 
 @pytest.fixture
@@ -258,10 +271,25 @@ def test_benchmark(api: Api, tmp_path: Path) -> None:
 def test_analyze(api: Api) -> None:
     result = run("analyze", "-i", f"{MODELS}:with_args")
     assert result.exit_code == 0, result.output
-    assert "1,234,567" in result.stdout
-    assert "aten.add" in result.stdout
+    for words in (
+        "fc: Linear  1,234,567 parameters",
+        "weights: 4.7 MiB",
+        "x: float32[b, 8]",
+        "b (x:0): dynamic, 1..",
+        "x:1: static, the model refuses 9",
+        "aten.add",
+        "rope x1",
+        "not rope at a: r",
+        "every op converts",
+    ):
+        assert words in result.stdout
     facts = json.loads(run("analyze", "-i", f"{MODELS}:with_args", "--json").stdout)
-    assert facts["parameters"] == 1234567
+    assert facts["model"]["name"] == "Net"
+    api.unsupported = [{"op": "aten.foo", "module_path": "fc", "origin": "net.py:3"}]
+    result = run("analyze", "-i", f"{MODELS}:with_args")
+    assert result.exit_code == 2
+    assert "1 op cannot be converted" in result.stdout
+    assert "net.py:3" in result.stdout
 
 
 def test_quantize_is_refused(api: Api, tmp_path: Path) -> None:

@@ -268,9 +268,10 @@ def analyze(
         code = 2 if facts.get("unsupported") else 0
         run.emit({**facts, "exit_code": code})
         if not run.silent:
-            from pytorch_to_mlx.cli.show import analysis
+            from pytorch_to_mlx.cli.analysis import show_analysis
 
-            analysis(run.out, facts)
+            run.warn(facts.get("warnings", []))
+            show_analysis(run.out, facts)
         if code:
             raise typer.Exit(code)
 

@@ -91,55 +91,5 @@ def speed(benchmark: Mapping[str, Any]) -> list[str]:
     return lines or ["nothing was measured"]
 
 
-def analysis(console: Console, facts: Mapping[str, Any]) -> None:
-    """What ``analyze`` found: sizes first, then what cannot be converted."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in facts.items():
-        if isinstance(value, (str, int, float, bool)):
-            table.add_row(_label(key), Text(_number(value)))
-    console.print(table)
-    for key, value in facts.items():
-        if isinstance(value, (list, tuple)) and value:
-            _listing(console, _label(key), value)
-        elif isinstance(value, Mapping) and value:
-            pairs = [{"name": name, "value": item} for name, item in value.items()]
-            _listing(console, _label(key), pairs)
-
-
-def _listing(console: Console, title: str, items: Sequence[Any]) -> None:
-    """A table of records, or one line an item."""
-    console.print()
-    if not all(isinstance(item, Mapping) for item in items):
-        console.print(Text(title, "bold"))
-        for item in items:
-            console.print(Text(f"  {item}"))
-        return
-    columns = list(dict.fromkeys(key for item in items for key in item))
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(_label(column), overflow="fold")
-    for item in items:
-        table.add_row(*(Text(_number(item.get(column, ""))) for column in columns))
-    console.print(table)
-
-
-def _label(key: str) -> str:
-    return str(key).replace("_", " ").capitalize()
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_number(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_number(item) for item in value)
-    return "" if value is None else str(value)
-
-
 def _s(count: int) -> str:
     return "" if count == 1 else "s"
