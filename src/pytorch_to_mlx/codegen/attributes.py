@@ -18,13 +18,20 @@ class Attributes:
         order = {path: i for i, path in enumerate([*graph.classes, *graph.params])}
         paths = sorted(
             set(homes.layers) | set(homes.plain) | {p for p in region_paths if p},
-            key=lambda p: (order.get(p, _first_param(p, order)), p),
+            key=lambda p: (order.get(p, self._first(p, homes, order)), p),
         )
         for path in paths:
             self._add(path)
         self.parts: dict[str, str | int] = {"": ""}
         for path in list(self.children):
             self._name_children(path)
+
+    def _first(self, path: str, homes: Homes, order: dict[str, int]) -> int:
+        """Position of a path that is no source module: that of its first weight."""
+        if path in homes.layers:
+            sources = [s for p in homes.layers[path].params.values() for s in (p.path, *p.sources)]
+            return min((order[s] for s in sources if s in order), default=len(order))
+        return min((i for p, i in order.items() if p.startswith(path + ".")), default=len(order))
 
     def _add(self, path: str) -> None:
         while path:
@@ -59,7 +66,3 @@ class Attributes:
     def target(self, path: str) -> str:
         """The dotted name in the emitted package (``layers.0.weight``)."""
         return ".".join(str(p) for p in self.chain(path))
-
-
-def _first_param(path: str, order: dict[str, int]) -> int:
-    return min((i for p, i in order.items() if p.startswith(path + ".")), default=len(order))

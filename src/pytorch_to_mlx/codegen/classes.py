@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import copy
+import inspect
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+
+import mlx.nn as nn
 
 from pytorch_to_mlx.codegen import constructors
 from pytorch_to_mlx.codegen.attributes import Attributes
@@ -156,7 +159,7 @@ class ClassBuilder:
                     name = f"{cls}With{_camel(more[0])}"
                 elif less:
                     name = f"{cls}Without{_camel(less[0])}"
-            name = unique(name, self.names).replace("_", "") if name in self.names else name
+            name = _free(name, self.names)
             self.names.add(name)
             self._make_class(name, group)
 
@@ -165,7 +168,7 @@ class ClassBuilder:
         for module in group:
             module.class_def = code
             module.values = [c.value for c in _constants(module)]
-        labels = _labels(group[0])
+        labels = _labels(group[0], {c.name: c.parameters for c in self.classes})
         by_vector: dict[tuple[str, ...], str] = {}
         taken = {"self"}
         for i, column in enumerate(zip(*(m.values for m in group), strict=True)):
@@ -204,6 +207,8 @@ def class_ast(code: ClassCode) -> tuple[list[ast.stmt], list[Method], list[str]]
     init = [replacer.visit(s) for s in sample.init]
     for method in sample.methods:
         method.body = [replacer.visit(s) for s in method.body]
+    for statement in init:
+        constructors.prune_defaults(statement)
     return init, sample.methods, stored
 
 
@@ -226,6 +231,13 @@ def _child_names(module: ModuleCode) -> list[str]:
     return [s.targets[0].attr for s in module.init if isinstance(s, ast.Assign)]  # type: ignore[attr-defined]
 
 
+def _free(name: str, taken: set[str]) -> str:
+    n, out = 2, name
+    while out in taken:
+        out, n = f"{name}{n}", n + 1
+    return out
+
+
 def _camel(name: str) -> str:
     return "".join(p[:1].upper() + p[1:] for p in name.split("_"))
 
@@ -242,12 +254,12 @@ def _constants(module: ModuleCode) -> list[ast.Constant]:
     return found
 
 
-def _labels(module: ModuleCode) -> list[str]:
+def _labels(module: ModuleCode, known: dict[str, list[str]]) -> list[str]:
     """A parameter name for each constant: the layer argument it is passed to, else a neutral word."""
     labels: dict[int, str] = {}
     for statement in module.init:
         for call in [n for n in ast.walk(statement) if isinstance(n, ast.Call)]:
-            names = _argument_names(call)
+            names = _argument_names(call, known)
             for i, a in enumerate(call.args):
                 for n in ast.walk(a):
                     if _is_slot(n):
@@ -259,12 +271,10 @@ def _labels(module: ModuleCode) -> list[str]:
     return [labels.get(id(c), "count" if isinstance(c.value, int) else "scale") for c in _constants(module)]
 
 
-def _argument_names(call: ast.Call) -> list[str]:
-    import inspect
-
-    import mlx.nn as nn
-
+def _argument_names(call: ast.Call, known: dict[str, list[str]]) -> list[str]:
     text = ast.unparse(call.func)
+    if text in known:
+        return known[text]
     if text == "range":
         return ["num_layers"]
     if text == "mx.zeros":

@@ -16,27 +16,46 @@ from pytorch_to_mlx.graph.dtypes import DType
 
 
 def layer(place: LayerPlace) -> ast.expr:
-    """The constructor call of an ``nn`` layer: leading arguments by position, defaults left out."""
-    cls = getattr(nn, place.target.removeprefix("nn."))
-    parameters = [p for p in inspect.signature(cls.__init__).parameters.values() if p.name != "self"]
+    """The constructor call of an ``nn`` layer: required arguments by position, all others by keyword.
+
+    Defaults are written too, so that layers which differ in them can share a class;
+    :func:`prune_defaults` takes out what is left of them.
+    """
     config = dict(place.config)
     args: list[ast.expr] = []
     keywords: list[ast.keyword] = []
-    positional = True
-    for p in parameters:
-        if p.name not in config:
-            positional = False
-            continue
-        value = config.pop(p.name)
-        required = p.default is inspect.Parameter.empty
-        if not required and value == p.default and type(value) is type(p.default):
-            positional = False
-        elif positional and (required or p.name in ("stride",)):
-            args.append(_literal(value))
+    for p in _parameters(place.target.removeprefix("nn.")):
+        if p.default is inspect.Parameter.empty:
+            args.append(_literal(config.pop(p.name)))
         else:
+            value = config.pop(p.name, p.default)
             keywords.append(ast.keyword(p.name, _literal(value)))
     keywords += [ast.keyword(k, _literal(v)) for k, v in config.items()]
     return ast.Call(callee(place.target), args, keywords)
+
+
+def _parameters(cls: str) -> list[inspect.Parameter]:
+    """Constructor parameters of an ``nn`` class; those that cannot be written as literals are left out."""
+    parameters = inspect.signature(getattr(nn, cls).__init__).parameters.values()
+    empty = inspect.Parameter.empty
+    return [p for p in parameters if p.name != "self" and (p.default is empty or not callable(p.default))]
+
+
+def prune_defaults(statement: ast.stmt) -> None:
+    """Takes keywords that repeat an ``nn`` layer's default out of a statement (in place)."""
+    for call in [n for n in ast.walk(statement) if isinstance(n, ast.Call)]:
+        text = ast.unparse(call.func)
+        if not text.startswith("nn.") or not hasattr(nn, text[3:]):
+            continue
+        defaults = {p.name: p.default for p in _parameters(text[3:])}
+        call.keywords = [k for k in call.keywords if not _is_default(k, defaults)]
+
+
+def _is_default(keyword: ast.keyword, defaults: dict[str, Any]) -> bool:
+    if keyword.arg not in defaults or any(isinstance(n, ast.Name) for n in ast.walk(keyword.value)):
+        return False
+    value, default = ast.literal_eval(keyword.value), defaults[keyword.arg]
+    return type(value) is type(default) and bool(value == default)
 
 
 def _literal(value: Any) -> ast.expr:

@@ -34,6 +34,8 @@ class Renderer:
         """Any argument: values, sizes, dtypes, constants and tuples of these."""
         if isinstance(a, Value):
             return self.value(a)
+        if isinstance(a, (tuple, list)) and any(_is_array(x) for x in a):
+            return ast.List([self.arg(x) for x in a], ast.Load())
         if isinstance(a, (tuple, list)):
             return ast.Tuple([self.arg(x) for x in a], ast.Load())
         if isinstance(a, slice):

@@ -121,7 +121,7 @@ def _layer_path(
             return prefix
     else:
         prefix = _common(prefixes)
-    stem = identifier(_stem(leaf(paths[0])) or _kind(node), "layer")
+    stem = identifier(node.label or _stem(leaf(paths[0])) or _kind(node), "layer")
     return _free(f"{prefix}.{stem}".lstrip("."), layers)
 
 

@@ -72,6 +72,8 @@ def _from_source(value: Value, producer: Node) -> str:
 
 
 def _by_attribute(producer: Node, value: Value) -> str:
+    if producer.label:
+        return shorten(producer.label)
     weight = next(iter(producer.params.values()), None)
     attribute = (weight.hint if weight is not None else "").rpartition(".")[0].rpartition(".")[2]
     text = re.sub(r"_(proj|layer|linear|projection)$", "", attribute)

@@ -63,6 +63,7 @@ class MethodWriter:
         self.wanted: dict[str, str] = {}
         self.statements: list[ast.stmt] = []
         self.made: set[Value] = set()
+        self.depth = 0  # of nested statements
         self.defined_at: dict[Value, int] = {}
         self.is_root = self.path == "" and not region.frame.call
         arrays = list(region.inputs)
@@ -113,25 +114,41 @@ class MethodWriter:
         return self._finish()
 
     def _call_node(self, node: Node, at: int) -> None:
-        if node.subgraphs:
-            ControlFlow(self).write(node)
+        expression = self.expression(node)
+        if expression is None:
             return
-        if node.target.startswith("ops."):
-            self.context.used_ops.add(node.target[4:])
-        function = None
-        if node in self.context.homes.layer_of:
-            function = self.self_path(self.context.homes.layer_of[node])
-            if node.method:
-                function = ast.Attribute(function, node.method, ast.Load())
-        if node.target == "host.item":
-            self._host_item(node)
-            return
-        expression = self.renderer.call(node, function)
-        in_list = function is not None and isinstance(function, ast.Subscript)
+        in_list = isinstance(expression, ast.Call) and isinstance(expression.func, ast.Subscript)
         if len(node.outputs) == 1 and not in_list and self._inlines(node, expression, at):
             self.env[node.output] = expression
             return
         self._assign(node.outputs, expression, node)
+
+    def expression(self, node: Node) -> ast.expr | None:
+        """A call as an expression; None for control flow and host values, which are written as statements."""
+        if node.subgraphs:
+            ControlFlow(self).write(node)
+            return None
+        if node.target.startswith("ops."):
+            self.context.used_ops.add(node.target[4:])
+        if node.target == "host.item":
+            self._host_item(node)
+            return None
+        if node not in self.context.homes.layer_of:
+            return self.renderer.call(node)
+        function = self.self_path(self.context.homes.layer_of[node])
+        if node.method:
+            function = ast.Attribute(function, node.method, ast.Load())
+        return self.renderer.call(node, function)
+
+    def declare(self, v: Value, node: Node) -> None:
+        """A value that a compound statement assigns."""
+        self.made.add(v)
+        self.wanted[f"_v{v.id}"] = base_name(v, node, {}) or "x"
+        if isinstance(v.symbol, sympy.Symbol):
+            self.sizes.bind(v.symbol, f"_v{v.id}")
+        if not self.depth:
+            self.defined_at[v] = len(self.statements) + 1
+            self.sizes.add_array(v)
 
     def _host_item(self, node: Node) -> None:
         """A number that the data decides: evaluates the array (a sync) and binds the size symbol."""
@@ -168,8 +185,9 @@ class MethodWriter:
         self.statements.append(ast.Assign([target], e, lineno=0))
         for v in outputs:
             self.made.add(v)
-            self.defined_at[v] = len(self.statements)
-            self.sizes.add_array(v)
+            if not self.depth:
+                self.defined_at[v] = len(self.statements)
+                self.sizes.add_array(v)
             hint = self._name_in_parent(region, v) if region is not None else base_name(v, node, {})
             self.wanted[f"_v{v.id}"] = hint or self._inherit(node, v, region)
 

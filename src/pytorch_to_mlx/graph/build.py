@@ -144,7 +144,7 @@ def call_layer(cls: str, x: Arg, params: dict[str, Value], **config: Arg) -> Any
     node = Node(cls, args, config, params=params, scope=builder.scope, origin=builder.origin)
     attach_outputs(node, [Value(shape, dtype) for shape, dtype in infer(node)])
     builder.add(node)
-    return node.output
+    return node.outputs[0] if len(node.outputs) == 1 else tuple(node.outputs)
 
 
 def attach_outputs(node: Node, values: list[Value]) -> None:

@@ -56,6 +56,9 @@ def _floor_div_by_constant(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
     """Takes the terms that ``b`` divides out of the floor: ``(4*s + 3)//2 -> 2*s + 1``."""
     if isinstance(a, FloorDiv) and a.args[1].is_Integer and a.args[1] > 0:
         return FloorDiv(a.args[0], a.args[1] * b)
+    constant, inner = a.as_coeff_Add()
+    if constant.is_Integer and constant and isinstance(inner, FloorDiv) and inner.args[1].is_Integer and inner.args[1] > 0:
+        return FloorDiv(inner.args[0] + inner.args[1] * constant, inner.args[1] * b)
     whole, rest = [], []
     for term in sympy.Add.make_args(sympy.expand(a)):
         coefficient, factor = term.as_coeff_Mul()

@@ -21,6 +21,8 @@ from pytorch_to_mlx.graph.dims import Dim, free_symbols
 Arg = Union["Value", int, float, bool, str, None, sympy.Expr, tuple["Arg", ...], dict[str, "Arg"], Any]
 
 RETURN = "return"
+# Calls that only rearrange: when one is erased, what it made is known by the name of what it was made from.
+_VIEWS = frozenset(f"mx.{n}" for n in "transpose swapaxes reshape expand_dims squeeze broadcast_to astype".split())
 IF = "if"
 WHILE = "while"
 SCAN = "for"
@@ -171,6 +173,7 @@ class Node:
         self.outputs: list[Value] = []
         self.subgraphs: dict[str, Graph] = subgraphs or {}
         self.method = ""  # of a layer, where it is not __call__ (an embedding's as_linear)
+        self.label = ""  # a name for a layer that has no module of its own in the source
         self.set_args(args, kwargs or {}, params)
 
     @property
@@ -349,6 +352,8 @@ class Graph:
     def erase(self, node: Node) -> None:
         if any(v.uses for v in node.outputs):
             raise ValueError(f"{node} is still used")
+        if node.target in _VIEWS and isinstance(node.args[0], Value):
+            self.replaced.setdefault(node.output, node.args[0])
         node.set_args((), {}, {})
         self.nodes.remove(node)
 

@@ -463,3 +463,14 @@ def _getitem(a: Value, index: tuple[Any, ...]) -> Any:
         at = 0 if split else first_array
         out[at:at] = broadcast(*arrays)
     return tuple(out), a.dtype
+
+
+@rule("nn.LSTM")
+def _lstm_layer(x: Value, *_: Any, hidden_size: int, **__: Any) -> Any:
+    shape = (*x.dims[:-1], hidden_size)
+    return [(shape, x.dtype), (shape, x.dtype)]
+
+
+@rule("nn.GRU", "nn.RNN")
+def _gru_layer(x: Value, *_: Any, hidden_size: int, **__: Any) -> Any:
+    return (*x.dims[:-1], hidden_size), x.dtype

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytorch_to_mlx.graph import Graph
-from pytorch_to_mlx.passes import fold_weights, layers
+from pytorch_to_mlx.passes import fold_weights, layers, recurrent
 from pytorch_to_mlx.passes.base import Pass, PassReport
 from pytorch_to_mlx.passes.clean import CLEAN
 from pytorch_to_mlx.passes.fuse import FUSE
@@ -17,6 +17,7 @@ def passes(*, fold_batch_norm: bool = True) -> list[tuple[str, Pass]]:
     fuse = [(n, p) for n, p in FUSE if fold_batch_norm or n not in OPTIONAL]
     return [
         *CLEAN,
+        ("recurrent", recurrent.run),
         *fuse,
         ("fold_weights", fold_weights.run),
         ("channels_last", channels_last.run),
