@@ -80,6 +80,7 @@ def test_half_types(dtype: torch.dtype) -> None:
         assert_same(function(last(x), to_mx(grid)), torch_last(want))
 
 
+@pytest.mark.filterwarnings("ignore:Since version 1.3.0")  # about sizes of one, tested here
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize("size", [(4, 5), (1, 3), (3, 4, 5), (2, 1, 1)])
 @pytest.mark.parametrize("batch", [1, 3])

@@ -51,30 +51,56 @@ def conv3d_grouped(
     dilation: tuple[int, ...],
     groups: int,
 ) -> mx.array:
-    """``conv3d`` with groups: a sum over depth taps of grouped ``mx.conv2d``, depth in the batch.
+    """``conv3d`` with groups, which MLX lacks: one ``mx.conv3d`` a group, or taps if depthwise.
 
     ``x`` is [N, D, H, W, C], ``weight`` [O, kD, kH, kW, C / groups].
     """
-    x = mx.pad(x, [(0, 0), (padding[0], padding[0]), (0, 0), (0, 0), (0, 0)])
-    N, D, H, W, C = x.shape
-    taps = weight.shape[1]
-    depth = (D - dilation[0] * (taps - 1) - 1) // stride[0] + 1
-    span = (depth - 1) * stride[0] + 1
-    y: mx.array | None = None
-    for tap in range(taps):
-        start = tap * dilation[0]
-        planes = x[:, start : start + span : stride[0]].reshape(N * depth, H, W, C)
-        term = mx.conv2d(
-            planes,
-            weight[:, tap],
-            stride=(stride[1], stride[2]),
-            padding=(padding[1], padding[2]),
-            dilation=(dilation[1], dilation[2]),
-            groups=groups,
+    if weight.shape[-1] == 1 and weight.shape[0] == groups:
+        return conv3d_depthwise(x, weight, stride, padding, dilation)
+    parts = [
+        mx.conv3d(
+            part,
+            kernel,
+            stride=(stride[0], stride[1], stride[2]),
+            padding=(padding[0], padding[1], padding[2]),
+            dilation=(dilation[0], dilation[1], dilation[2]),
         )
-        y = term if y is None else y + term
-    assert y is not None
-    return y.reshape(N, depth, *y.shape[1:])
+        for part, kernel in zip(mx.split(x, groups, -1), mx.split(weight, groups, 0), strict=True)
+    ]
+    return mx.concatenate(parts, axis=-1)
+
+
+def conv3d_depthwise(
+    x: mx.array,
+    weight: mx.array,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> mx.array:
+    """``conv3d`` of each channel by its own kernel, ``weight`` [C, kD, kH, kW, 1]: a sum over taps.
+
+    Summed in float32 for half types.
+    """
+    dtype = x.dtype
+    x = mx.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
+    if dtype in (mx.float16, mx.bfloat16):
+        x, weight = x.astype(mx.float32), weight.astype(mx.float32)
+    kernel = weight.shape[1:-1]
+    spans = [
+        (size - d * (k - 1) - 1) // s * s + 1
+        for size, k, s, d in zip(x.shape[1:-1], kernel, stride, dilation, strict=True)
+    ]
+    total: mx.array | None = None
+    for tap in range(kernel[0] * kernel[1] * kernel[2]):
+        place = (tap // (kernel[1] * kernel[2]), tap // kernel[2] % kernel[1], tap % kernel[2])
+        depth, row, column = (
+            slice(at * d, at * d + span, s)
+            for at, d, span, s in zip(place, dilation, spans, stride, strict=True)
+        )
+        term = x[:, depth, row, column] * weight[:, place[0], place[1], place[2], 0]
+        total = term if total is None else total + term
+    assert total is not None
+    return total.astype(dtype)
 
 
 def conv_integer(

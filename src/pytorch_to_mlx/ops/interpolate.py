@@ -66,14 +66,13 @@ def interpolate_nearest(
     return x
 
 
-def upsample_phases(x: mx.array, axis: int, phases: list[tuple[int, list[mx.array]]]) -> mx.array:
+def upsample_phases(x: mx.array, axis: int, phases: list[tuple[int, list[float]]]) -> mx.array:
     """Upsample an axis by ``len(phases)``: output ``i * factor + p`` is the sum of
     ``weights[k] * x[i + start + k]`` of phase ``p``, with the edges of ``x`` repeated."""
     size = x.shape[axis]
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = (2, 2)
-    x = mx.pad(x, pads, mode="edge")
     before = (slice(None),) * axis
+    first, final = x[before + (slice(0, 1),)], x[before + (slice(size - 1, size),)]
+    x = mx.concatenate([first, first, x, final, final], axis=axis)
     outputs = []
     for start, weights in phases:
         taps = [
@@ -122,9 +121,7 @@ def interpolate_linear(
         factor = 0 if align_corners else whole_factor(length, count, scale)
         if factor:
             starts = [phase_position(phase, factor) for phase in range(factor)]
-            x = upsample_phases(
-                x, axis, [(start, [mx.array(1 - t), mx.array(t)]) for start, t in starts]
-            )
+            x = upsample_phases(x, axis, [(start, [1 - t, t]) for start, t in starts])
             x = saturate(x, dtype)
             continue
         position = mx.maximum(source_positions(length, count, align_corners, scale), 0)
@@ -148,6 +145,14 @@ def cubic_weights(t: mx.array) -> list[mx.array]:
     ]
 
 
+def cubic_tap(distance: float) -> float:
+    """Weight of an element at a distance (at most two): cubic convolution, a = -0.75."""
+    a, d = -0.75, abs(distance)
+    return (
+        ((a + 2) * d - (a + 3)) * d * d + 1 if d <= 1 else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    )
+
+
 def interpolate_cubic(
     x: mx.array,
     size: tuple[int, ...],
@@ -162,9 +167,8 @@ def interpolate_cubic(
         factor = 0 if align_corners else whole_factor(length, count, scale)
         if factor:
             starts = [phase_position(phase, factor) for phase in range(factor)]
-            x = upsample_phases(
-                x, axis, [(start - 1, cubic_weights(mx.array(t))) for start, t in starts]
-            )
+            phases = [(start - 1, [cubic_tap(t + 1 - k) for k in range(4)]) for start, t in starts]
+            x = upsample_phases(x, axis, phases)
             x = saturate(x, dtype)
             continue
         position = source_positions(length, count, align_corners, scale)
