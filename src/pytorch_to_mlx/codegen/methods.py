@@ -200,8 +200,9 @@ class MethodWriter:
                 names = assigned_names(file, line)
                 if len(names) == len(region.outputs):
                     return shorten(names[region.outputs.index(value)])
-                return shorten(names[0]) if len(region.outputs) == 1 and names else ""
-        return ""
+                if len(region.outputs) == 1 and names:
+                    return shorten(names[0])
+        return base_name(value, value.node, {})
 
     def _inherit(self, node: Node | None, v: Value, region: Region | None) -> str:
         """Without a better name a value is called like what it was made from."""
@@ -311,11 +312,7 @@ class MethodWriter:
         taken: set[str] = set()
         names: dict[str, str] = {}
         for v in self.region.inputs:
-            base = shorten(known[v]) if v in known else base_name(v, v.node, {}) or shorten(v.hint) or "x"
-            if v not in known and v.node is not None and not base:
-                base = "x"
-            if not v in known and len(self.region.inputs) == 1:
-                base = base or "x"
+            base = shorten(known[v]) if v in known else base_name(v, v.node, {}) or "x"
             picked = unique(base, taken)
             taken.add(picked)
             names[f"_v{v.id}"] = picked

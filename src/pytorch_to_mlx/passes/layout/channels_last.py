@@ -80,7 +80,7 @@ class _Layout:
             self._materialise_inputs(node)
 
     def _handler(self, node: Node) -> Callable[[Node], bool] | None:
-        if node.subgraphs or len(node.outputs) > 1 and node.target != "mx.split":
+        if node.subgraphs or (len(node.outputs) > 1 and node.target != "mx.split"):
             return None
         t = node.target
         if t in targets.ELEMENTWISE:
@@ -179,7 +179,8 @@ class _Layout:
                 logical = [source.dims[own.index(i)] for i in range(rank)]
                 return source.reshape(*permuted(logical, perm))
         logical_value = self._as_logical(v, node)
-        with self.builder.before(node):
+        maker = v.node or node
+        with self.builder.before(node), self.builder.at(maker.scope, maker.origin):
             if v.ndim < rank:
                 logical_value = call("mx.expand_dims", logical_value, tuple(range(rank - v.ndim)))
             return _transposed(logical_value, perm)
