@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pytorch_to_mlx.benchmark import machine, memory, state, trees
-from pytorch_to_mlx.benchmark.check import difference
+from pytorch_to_mlx.benchmark.check import difference, same_bytes
 from pytorch_to_mlx.benchmark.load import OtherLoad
 from pytorch_to_mlx.benchmark.run import ratios
 from pytorch_to_mlx.blas import load_blas
@@ -45,6 +45,17 @@ NAN, INF = float("nan"), float("inf")
 def test_difference(actual: list[complex], expected: list[complex], reason: str) -> None:
     found = difference(np.array(actual), np.array(expected), 1e-4)
     assert reason in found if reason else found == ""
+
+
+def test_same_bytes_is_exact() -> None:
+    a = {"y": np.array([[1.0, NAN], [0.0, 2.0]])}
+    assert same_bytes(a, {"y": a["y"].copy()})
+    assert same_bytes({"y": a["y"].T}, {"y": a["y"].T.copy()})
+    assert same_bytes({"y": np.array(True)}, {"y": np.array(True)})
+    for other in (a["y"].ravel(), a["y"].astype(np.float32), a["y"] + 1e-9, a["y"].T):
+        assert not same_bytes(a, {"y": other})
+    assert not same_bytes(a, {"z": a["y"]})
+    assert not same_bytes(a, {**a, "z": a["y"]})
 
 
 def test_without_tolerance_only_shapes_are_compared() -> None:

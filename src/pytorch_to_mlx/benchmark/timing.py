@@ -11,11 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .check import Outputs, check_outputs
+from .check import Outputs, check_outputs, same_bytes
 
 ROUNDS = 8
 MIN_RUNS = 5
 MAX_RUNS = 2000
+CHECKED_BYTES = 2 << 30  # so much output is compared for a side; from then on more runs tell little
+ENOUGH_RUNS = 30
 WARM_UP_CALLS = 2
 SETTLE_BELOW_S = 0.05
 KEPT_BYTES = 256 << 20  # outputs that wait for their check
@@ -39,8 +41,23 @@ class Measured:
 
     side: Timed
     estimate_s: float
-    output_bytes: int
+    checked: Outputs  # the last outputs that passed their check
     seconds: list[float] = field(default_factory=list)
+
+    @property
+    def output_bytes(self) -> int:
+        return sum(x.nbytes for x in self.checked.values())
+
+    @property
+    def max_runs(self) -> int:
+        by_check = CHECKED_BYTES // max(self.output_bytes, 1)
+        return min(MAX_RUNS, max(ENOUGH_RUNS, by_check))
+
+    def check(self, outputs: Outputs, reference: Outputs, tolerance: float | None) -> None:
+        """Compare with ``reference``; the very bytes that passed before need no second look."""
+        if not same_bytes(outputs, self.checked):
+            check_outputs(self.side.name, outputs, reference, tolerance)
+            self.checked = outputs
 
     @property
     def median_s(self) -> float:
@@ -60,6 +77,9 @@ def measure(
     tick: Callable[[float], None] = lambda _: None,
 ) -> list[Measured]:
     """Time ``sides`` in interleaved rounds until each has run ``min_time_s`` and MIN_RUNS times.
+
+    A side with a great many calls, or with so large outputs that checking them would take far
+    longer than the calls, stops at fewer (``Measured.max_runs``).
 
     The first side is the reference: every timed call of the others is compared with its output,
     and its own calls with its first. ``paired`` is for models that hold state: all sides are
@@ -97,15 +117,14 @@ def _warm_up(
                 reference = reference or outputs
             against = expected[step] if paired else reference
             check_outputs(side.name, outputs, against, tolerance)
-        size = sum(x.nbytes for x in outputs.values())
-        measured.append(Measured(side, max(estimate, 1e-7), size))
+        measured.append(Measured(side, max(estimate, 1e-7), outputs))
     return measured, reference
 
 
 def _fraction(measured: list[Measured], min_time_s: float) -> float:
     def one(m: Measured) -> float:
         runs = len(m.seconds)
-        if runs >= MAX_RUNS:
+        if runs >= m.max_runs:
             return 1.0
         by_time = sum(m.seconds) / min_time_s if min_time_s > 0 else 1.0
         return min(1.0, by_time, runs / MIN_RUNS)
@@ -117,7 +136,7 @@ def _counts(measured: list[Measured], min_time_s: float, paired: bool) -> list[i
     def one(m: Measured) -> int:
         by_time = int(min_time_s / ROUNDS / m.estimate_s)
         by_memory = KEPT_BYTES // max(m.output_bytes, 1)
-        return max(1, min(by_time, by_memory, MAX_RUNS // ROUNDS))
+        return max(1, min(by_time, by_memory, m.max_runs // ROUNDS))
 
     # One call a round when paired: an output may be a view of state that the next call changes.
     return [1 if paired else one(m) for m in measured]
@@ -150,7 +169,7 @@ def _check_round(
         return
     for i, m in enumerate(measured):
         for raw in raws[i]:
-            check_outputs(m.side.name, m.side.outputs(raw), reference, tolerance)
+            m.check(m.side.outputs(raw), reference, tolerance)
 
 
 @contextmanager
