@@ -53,4 +53,4 @@ def test_angle(dtype: torch.dtype) -> None:
         x = torch.cat([x, torch.randn(9, dtype=dtype)])
     elif dtype.is_floating_point:
         x = torch.cat([x, torch.tensor([NAN, INF, -INF, -0.0], dtype=dtype)])
-    assert_same(cx.angle(to_mx(x)), torch.angle(x))
+    assert_same(cx.angle_of(to_mx(x)), torch.angle(x))

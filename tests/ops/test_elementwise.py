@@ -56,7 +56,7 @@ UNARY = {
     "hardshrink": (ac.hardshrink, F.hardshrink),
     "softshrink": (lambda x: ac.softshrink(x, 1.0), lambda x: F.softshrink(x, 1.0)),
     "tanhshrink": (ac.tanhshrink, F.tanhshrink),
-    "threshold": (lambda x: ac.threshold(x, 1.0, -9.0), lambda x: F.threshold(x, 1.0, -9.0)),
+    "threshold": (lambda x: ac.threshold_below(x, 1.0, -9.0), lambda x: F.threshold(x, 1.0, -9.0)),
     "leaky_relu": (lambda x: ac.leaky_relu(x, 0.2), lambda x: F.leaky_relu(x, 0.2)),
     "rrelu": (ac.rrelu, F.rrelu),
     "elu": (lambda x: ac.elu(x, 1.3, 0.7, 0.9), lambda x: torch.ops.aten.elu(x, 1.3, 0.7, 0.9)),

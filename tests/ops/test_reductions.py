@@ -78,7 +78,7 @@ def test_scalars_and_empties() -> None:
     assert_same(rd.sum_of(m, 0), empty.sum(0))
     assert_same(rd.prod_of(m, 0), empty.prod(0))
     assert_same(rd.logsumexp(m, 0), empty.logsumexp(0))
-    assert_same(rd.var(m, 0), empty.var(0))
+    assert_same(rd.variance(m, 0), empty.var(0))
     assert_same(rd.vector_norm(m, 2, 0), torch.linalg.vector_norm(empty, 2, 0))
     assert_same(rd.amax(to_mx(empty), 1), empty.amax(1))
 
@@ -91,8 +91,8 @@ def test_variance(dtype: torch.dtype, axis: object, correction: float) -> None:
     for keep in (False, True):
         args = {"dim": axis, "correction": correction, "keepdim": keep}
         m = to_mx(x)
-        assert_same(rd.var(m, axis, correction, keep), torch.var(x, **args))
-        assert_same(rd.std(m, axis, correction, keep), torch.std(x, **args))
+        assert_same(rd.variance(m, axis, correction, keep), torch.var(x, **args))
+        assert_same(rd.standard_deviation(m, axis, correction, keep), torch.std(x, **args))
         assert_same(rd.var_mean(m, axis, correction, keep), tuple(torch.var_mean(x, **args)))
 
 

@@ -42,7 +42,7 @@ def tanhshrink(x: mx.array) -> mx.array:
     return x - mx.tanh(x)
 
 
-def threshold(x: mx.array, threshold: float, value: float) -> mx.array:
+def threshold_below(x: mx.array, threshold: float, value: float) -> mx.array:
     """``torch.nn.functional.threshold``: ``value`` where ``x <= threshold``."""
     return mx.where(x <= threshold, mx.array(value, dtype=x.dtype), x)
 

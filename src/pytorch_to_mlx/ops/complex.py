@@ -28,7 +28,7 @@ def polar(size: mx.array, angle: mx.array) -> mx.array:
     return complex_of(size * mx.cos(angle), size * mx.sin(angle))
 
 
-def angle(x: mx.array) -> mx.array:
+def angle_of(x: mx.array) -> mx.array:
     """``torch.angle``: argument of complex numbers; 0 or pi for real ones, NaN for NaN."""
     if x.dtype == mx.complex64:
         return mx.arctan2(x.imag, x.real)

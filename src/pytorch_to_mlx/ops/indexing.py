@@ -243,8 +243,8 @@ def embedding_bag(
         return zeros.astype(weight.dtype)
     counts = mx.zeros((bags,), dtype=mx.float32).at[bag].add(keep.astype(mx.float32))[:, None]
     if mode == "max":
-        lowest = mx.where(keep[:, None], rows.astype(mx.float32), -mx.inf)
-        top = (zeros - mx.inf).at[bag].maximum(lowest)
+        floored = mx.where(keep[:, None], rows.astype(mx.float32), -mx.inf)
+        top = (zeros - mx.inf).at[bag].maximum(floored)
         return mx.where(counts > 0, top, 0.0).astype(weight.dtype)
     total = zeros.at[bag].add(mx.where(keep[:, None], rows.astype(mx.float32), 0.0))
     if mode == "mean":

@@ -152,14 +152,14 @@ def poisson_nll_loss(
 def gaussian_nll_loss(
     x: mx.array,
     target: mx.array,
-    variance: mx.array,
+    var: mx.array,
     full: bool = False,
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> mx.array:
-    """Gaussian negative log-likelihood; ``variance`` has the shape of ``x`` or broadcasts to it."""
-    variance = mx.maximum(variance, eps)
-    loss = 0.5 * (mx.log(variance) + mx.square(x - target) / variance)
+    """Gaussian negative log-likelihood; ``var`` has the shape of ``x`` or broadcasts to it."""
+    var = mx.maximum(var, eps)
+    loss = 0.5 * (mx.log(var) + mx.square(x - target) / var)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduce_loss(loss, reduction)

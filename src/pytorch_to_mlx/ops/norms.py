@@ -38,9 +38,9 @@ def batch_norm_train(
     if running_mean is None or running_var is None:
         return y, running_mean, running_var
     wide = x.astype(mx.float32)
-    mean, variance = mx.mean(wide, axis=axes), mx.var(wide, axis=axes, ddof=1)
+    mean, unbiased = mx.mean(wide, axis=axes), mx.var(wide, axis=axes, ddof=1)
     new_mean = (1 - momentum) * running_mean + momentum * mean
-    new_var = (1 - momentum) * running_var + momentum * variance
+    new_var = (1 - momentum) * running_var + momentum * unbiased
     return y, new_mean.astype(running_mean.dtype), new_var.astype(running_var.dtype)
 
 

@@ -8,8 +8,6 @@ each direction, ``w_ih, w_hh[, b_ih, b_hh][, w_hr]``.
 
 from __future__ import annotations
 
-from typing import Any
-
 import mlx.core as mx
 
 
@@ -58,7 +56,7 @@ def rnn_relu_step(
 
 
 def recurrent_direction(
-    step: Any,
+    step: object,
     x: mx.array,
     batch_sizes: tuple[int, ...],
     state: tuple[mx.array, ...],
@@ -67,6 +65,7 @@ def recurrent_direction(
     reverse: bool,
 ) -> tuple[mx.array, tuple[mx.array, ...]]:
     """One layer in one direction over ``x`` [rows, inputs], ``batch_sizes[t]`` rows at step t."""
+    assert callable(step)
     w_ih, w_hh = weights[:2]
     b_ih, b_hh = weights[2:4] if has_biases else (None, None)
     w_hr = weights[-1] if len(weights) in (3, 5) else None
@@ -93,7 +92,7 @@ def recurrent_direction(
 
 
 def recurrent_stack(
-    step: Any,
+    step: object,
     x: mx.array,
     states: tuple[mx.array, ...],
     params: tuple[mx.array, ...],

@@ -87,7 +87,7 @@ def aminmax(
     return mx.min(x, axis=axis, keepdims=keepdims), mx.max(x, axis=axis, keepdims=keepdims)
 
 
-def var(
+def variance(
     x: mx.array,
     axis: int | tuple[int, ...] | None = None,
     correction: float = 1,
@@ -97,13 +97,13 @@ def var(
     return var_mean(x, axis, correction, keepdims)[0]
 
 
-def std(
+def standard_deviation(
     x: mx.array,
     axis: int | tuple[int, ...] | None = None,
     correction: float = 1,
     keepdims: bool = False,
 ) -> mx.array:
-    """``torch.std``: root of ``var``."""
+    """``torch.std``: root of ``variance``."""
     wide = x if x.dtype == mx.complex64 else x.astype(mx.float32)
     dtype = mx.float32 if x.dtype == mx.complex64 else x.dtype
     return mx.sqrt(var_mean(wide, axis, correction, keepdims)[0]).astype(dtype)
@@ -122,10 +122,10 @@ def var_mean(
     kept = mx.mean(wide, axis=axis, keepdims=keepdims)
     count = wide.size // kept.size if kept.size else 0
     freedom = max(0.0, count - correction)
-    variance = total / mx.array(freedom, dtype=mx.float32)
+    spread = total / mx.array(freedom, dtype=mx.float32)
     if x.dtype == mx.complex64:
-        return variance, kept
-    return variance.astype(x.dtype), kept.astype(x.dtype)
+        return spread, kept
+    return spread.astype(x.dtype), kept.astype(x.dtype)
 
 
 def nansum(

@@ -70,12 +70,12 @@ def kthvalue(
     return mx.squeeze(values, axis), mx.squeeze(indices, axis)
 
 
-def median(x: mx.array) -> mx.array:
+def median_of_all(x: mx.array) -> mx.array:
     """``torch.median`` of all elements: the lower of the two middle ones; NaN if there is one."""
     return median_with_indices(x.reshape(-1), 0)[0]
 
 
-def nanmedian(x: mx.array) -> mx.array:
+def nanmedian_of_all(x: mx.array) -> mx.array:
     """``torch.nanmedian`` of all elements: NaN does not count."""
     return nanmedian_with_indices(x.reshape(-1), 0)[0]
 
@@ -111,7 +111,9 @@ def nanmedian_with_indices(
     return mx.squeeze(values, axis), mx.squeeze(indices, axis)
 
 
-def mode(x: mx.array, axis: int = -1, keepdims: bool = False) -> tuple[mx.array, mx.array]:
+def mode_with_indices(
+    x: mx.array, axis: int = -1, keepdims: bool = False
+) -> tuple[mx.array, mx.array]:
     """``torch.mode``: most frequent value (the smallest of equals), last int64 index of it."""
     if x.ndim == 0:
         return x, mx.array(0, dtype=mx.int64)
