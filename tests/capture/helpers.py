@@ -36,8 +36,10 @@ def fingerprint(module: torch.nn.Module) -> list[Any]:
     return found
 
 
-def checked(module: torch.nn.Module, *args: Any, dynamic_shapes: Any = "auto", **kwargs: Any) -> Captured:
-    """Captures, and checks that the module is untouched and the program equals the reference twice."""
+def checked(
+    module: torch.nn.Module, *args: Any, dynamic_shapes: Any = "auto", **kwargs: Any
+) -> Captured:
+    """Captures; the module must be untouched and the program equal the reference, twice."""
     before = fingerprint(module)
     captured = capture_module(module, args, kwargs, dynamic_shapes=dynamic_shapes)
     assert fingerprint(module) == before
@@ -47,18 +49,25 @@ def checked(module: torch.nn.Module, *args: Any, dynamic_shapes: Any = "auto", *
 
 
 def compare(
-    captured: Captured, module: torch.nn.Module, calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
+    captured: Captured,
+    module: torch.nn.Module,
+    calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]],
 ) -> None:
     """The decomposed program against ``captured.reference()`` over a sequence of calls."""
     program = captured.program.module()
     results = []
     feeds = []
+    for name, tensor in list(program.named_buffers()):  # in memory that is the module's
+        path, _, leaf = name.rpartition(".")
+        program.get_submodule(path)._buffers[leaf] = tensor.clone()
     for args, kwargs in calls:
         bound = bind_arguments(module, args, kwargs)
         leaves = pytree.tree_leaves(bound.values())
         names = captured.input_names[: len(leaves)]
-        feeds.append({n: v for n, v in zip(names, leaves, strict=True) if isinstance(v, torch.Tensor)})
-        extra = {n: False for n in captured.input_names[len(leaves) :]}
+        feeds.append(
+            {n: v for n, v in zip(names, leaves, strict=True) if isinstance(v, torch.Tensor)}
+        )
+        extra = dict.fromkeys(captured.input_names[len(leaves) :], False)
         clones = pytree.tree_map(
             lambda t: t.clone() if isinstance(t, torch.Tensor) else t, (bound.args, bound.kwargs)
         )

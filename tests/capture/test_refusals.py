@@ -9,17 +9,23 @@ from torch import nn
 from pytorch_to_mlx.capture.export import capture_module
 from pytorch_to_mlx.errors import CaptureError
 from tests.capture import models
+from tests.capture.helpers import checked
 
 
 @pytest.mark.parametrize(
     "module, inputs, line, kind, hint",
     [
-        (models.Branch(), (torch.ones(2, 3),), "if x.sum() > 0:", "branch on the values", "torch.where"),
+        (
+            models.Branch(),
+            (torch.ones(2, 3),),
+            "if x.sum() > 0:",
+            "branch on the values",
+            "torch.where",
+        ),
         (models.Item(), (torch.ones(2, 3),), "int(x.max())", "Python number", "tensor"),
-        (models.Numpy(), (torch.ones(2, 3),), "x.numpy()", "numpy", "torch function"),
     ],
 )
-def test_the_users_line_kind_and_remedy(module, inputs, line, kind, hint):
+def test_the_users_line_kind_and_remedy(module, inputs, line, kind, hint, capfd):
     with pytest.raises(CaptureError) as caught:
         capture_module(module, inputs)
     error = caught.value
@@ -29,12 +35,20 @@ def test_the_users_line_kind_and_remedy(module, inputs, line, kind, hint):
     assert "models.py:" in error.origin
     assert error.__cause__ is not None
     assert "\n" not in str(error)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_packed_sequences_are_explained():
-    with pytest.raises(CaptureError, match="packed sequence") as caught:
+    with pytest.raises(CaptureError, match="pack_padded_sequence") as caught:
         capture_module(models.Packed(), (torch.randn(2, 5, 4), torch.tensor([5, 3])))
     assert "padded tensor" in caught.value.hint
+    assert "models.py:" in caught.value.origin
+
+
+def test_strict_mode_is_tried_and_told(capsys):
+    captured = checked(models.Numpy(), torch.randn(2, 3))
+    assert any("strict mode" in w and "numpy" in w for w in captured.warnings)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_other_torch_errors_show_their_first_line():

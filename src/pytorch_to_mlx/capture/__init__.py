@@ -1,1 +1,1 @@
-"""Capture: the only room that meets a foreign format; it normalises a source into a ``Captured``."""
+"""Capture: the room that meets foreign formats; it normalises a source into a ``Captured``."""

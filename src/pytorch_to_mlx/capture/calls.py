@@ -1,8 +1,8 @@
 """Which values each module call got, under forward's argument names; and calls counted one way.
 
 While torch traces, a hook on every submodule binds the call's arguments to forward's signature and
-marks the FX node that made each tensor. Marks ride on ``node.meta``, so they survive what torch does to
-the graph; decomposition is crossed by ``node.meta["from_node"]``.
+marks the FX node that made each tensor. Marks ride on ``node.meta``, so they survive what torch
+does to the graph; decomposition is crossed by ``node.meta["from_node"]``.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Recorder:
 
 
 def call_key(key: str) -> str:
-    """torch's key of a module call without the prefixes that it adds while, and after, it traces."""
+    """torch's key of a module call without the prefixes that it adds."""
     for prefix in ("L__self__", "_export_root"):
         key = key.removeprefix(prefix)
     return key.removeprefix(".")
@@ -122,8 +122,8 @@ def _node_of(value: Any, tracer: Any) -> fx.Node | None:
 def follow(before: fx.Graph, after: fx.Graph) -> dict[str, str]:
     """Node names of a graph to those of its decomposition that hold the same value.
 
-    An op that decomposed into several is where its last one is; one that vanished (a dropout in eval
-    mode) is where its input is, if the shapes are the same.
+    An op that decomposed into several is where its last one is; one that vanished (a dropout in
+    eval mode) is where its input is, if the shapes are the same.
     """
     found = {n.name: n.name for n in after.nodes if n.op == "placeholder"}
     for node in after.nodes:

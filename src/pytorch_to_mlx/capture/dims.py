@@ -1,15 +1,16 @@
-"""What torch.export made of the sizes: symbols, their bounds and multiples, and dims that are fixed."""
+"""What torch.export made of the sizes: symbols with their limits, and dims that are fixed."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sympy
 
-from pytorch_to_mlx.capture.program import innermost_user_line
 from pytorch_to_mlx.capture.sizes import Axis, Example, Prober, Sizes
 from pytorch_to_mlx.errors import CaptureError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _REACH = 64  # how far above the example's size multiples are looked for
 _MOST_GUARDS = 60
+_PLACE = re.compile(r"[^()\s]+:\d+ in \w+")
 
 
 @dataclass
@@ -118,7 +120,7 @@ def _guards(program: torch.export.ExportedProgram) -> list[Any]:
 
 
 def shape_env(program: torch.export.ExportedProgram) -> Any:
-    """torch's record of symbols and guards; ``None`` for a program without symbols (or a loaded one)."""
+    """torch's record of symbols and guards; ``None`` for a program without symbols."""
     for node in program.graph.nodes:
         mode = getattr(node.meta.get("val"), "fake_mode", None)
         if mode is not None and mode.shape_env is not None:
@@ -132,7 +134,7 @@ def probe_symbols(
     prober: Prober,
     base: Sizes,
 ) -> dict[Axis, str]:
-    """Fills in multiples and limits by trying; returns the dims that the original keeps fixed, and why."""
+    """Fills in multiples and limits by trying; returns dims that the original fixes, and why."""
     refused: dict[Axis, str] = {}
     for key, symbol in symbols.items():
         allowed = allowed_values(program, symbols, key)
@@ -178,7 +180,7 @@ def _power_of_two(n: int) -> bool:
 
 def multiple_of(allowed: list[int], size: int) -> int:
     """The step between allowed sizes, if they and the example's are its multiples."""
-    steps = [b - a for a, b in zip(allowed, allowed[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(allowed)]
     step = math.gcd(*steps) if steps else 1
     return step if step > 1 and size % step == 0 else 1
 
@@ -186,11 +188,12 @@ def multiple_of(allowed: list[int], size: int) -> int:
 def frozen_reason(
     program: torch.export.ExportedProgram, axis: Axis, prober: Prober, base: Sizes, size: int
 ) -> str:
-    """Why a dim that was asked to be dynamic is not: the model's own refusal, else torch's guard."""
+    """Why a dim that should be dynamic is not: the model's own refusal, else torch's guard."""
     refusal = prober.refuses_others([axis], base)
     if not refusal:
         place = _guard_place(program, size)
-        return f"torch.export fixes it{f' ({place})' if place else ''}, though the model accepts others"
+        at = f" ({place})" if place else ""
+        return f"torch.export fixes it{at}, though the model accepts others"
     same = [a for a in prober.example.axes() if _size(prober.example, a, base) == size]
     if len(same) > 1 and not prober.refuses_others(same, base):
         return "torch.export fixes it together with the other dims of this size"
@@ -207,10 +210,9 @@ def _guard_place(program: torch.export.ExportedProgram, size: int) -> str:
     for guard in [] if env is None else env.guards:
         expr = guard.expr
         if isinstance(expr, sympy.Eq) and expr.rhs == size and isinstance(expr.lhs, sympy.Symbol):
-            stack = getattr(guard, "stack", None)
-            if stack is not None:
-                file, line, text = innermost_user_line("".join(stack.format()))
-                return f"{file}:{line}: {text}" if file else ""
+            match = _PLACE.search(str(getattr(guard, "sloc", "")))
+            if match:
+                return match[0]
     return ""
 
 

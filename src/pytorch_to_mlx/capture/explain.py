@@ -1,4 +1,4 @@
-"""torch.export's refusals in the user's terms: their line, what kind of construct it is, what mends it."""
+"""torch.export's refusals in the user's terms: their line, the kind of construct, what mends it."""
 
 from __future__ import annotations
 
@@ -110,8 +110,15 @@ CONSTRUCTS = (
 )
 
 
+def depends_on_data(error: BaseException) -> bool:
+    """Whether torch refuses because of the values of tensors, which fixing sizes cannot mend."""
+    if "GuardOnDataDependent" not in type(error).__name__:
+        return False
+    return re.search(r"expression [^\n]*\bs\d+", str(error)) is None
+
+
 def explain(error: BaseException, module_path: str = "") -> CaptureError:
-    """A :class:`CaptureError` for what torch raised; the caller chains the original as its cause."""
+    """A ``CaptureError`` for what torch raised; the caller chains the original as its cause."""
     if isinstance(error, CaptureError):
         return error
     file, line, text = user_line(error)
@@ -132,7 +139,7 @@ def explain(error: BaseException, module_path: str = "") -> CaptureError:
 
 
 def user_line(error: BaseException) -> tuple[str, int, str]:
-    """The innermost line of the user's code in the error's traceback, or in the one that torch quotes."""
+    """The innermost line of the user's code, in the traceback or in the one that torch quotes."""
     quoted = innermost_user_line(_after(str(error), "The following call raised this error"))
     if quoted[0]:
         return quoted
@@ -161,7 +168,7 @@ def _is_user_code(filename: str) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message (its class name if it has none), at most 200 characters."""
+    """The first line of an error's message (else its class), at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture import dims as sizes_of
 from pytorch_to_mlx.capture.calls import Recorder
+from pytorch_to_mlx.capture.explain import depends_on_data, explain, first_line, user_line
 from pytorch_to_mlx.capture.exported import capture_program
-from pytorch_to_mlx.capture.explain import explain, first_line, user_line
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
+from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.recurrence import opaque_recurrences
 from pytorch_to_mlx.capture.reference import module_reference
-from pytorch_to_mlx.capture.sizes import Axis, Example, Plan, Prober, Sizes, make_plan
+from pytorch_to_mlx.capture.sizes import Axis, Example, Plan, Prober, Sizes, make_plan, tied
 from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
 from pytorch_to_mlx.capture.state import Slot, find_state, lifted
 from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
@@ -44,9 +45,9 @@ def capture_module(
 ) -> Captured:
     """Exports a module in eval mode and normalises the program; the module is left as it was.
 
-    ``dynamic_shapes``: ``"auto"`` keeps every dim dynamic that the model accepts at other sizes (found
-    by calling it, for at most about ``probe_seconds``); ``None`` keeps none; else torch's own nesting of
-    ``torch.export.Dim``, which is honoured or refused.
+    ``dynamic_shapes``: ``"auto"`` keeps every dim dynamic that the model accepts at other sizes
+    (found by calling it, for at most about ``probe_seconds``); ``None`` keeps none; else torch's
+    own nesting of ``torch.export.Dim``, which is honoured or refused.
 
     Raises:
         InputError: the example inputs do not fit forward's signature.
@@ -101,13 +102,15 @@ class _Session:
             trace, dims = self._explicit(dynamic_shapes)
         self.advance()
         snapshot.restore()
-        captured = assemble(
-            trace.program,
-            values=self.arguments,
-            module=self.module,
-            recorder=trace.recorder,
-        )
+        with quiet():
+            captured = assemble(
+                trace.program,
+                values=self.arguments,
+                module=self.module,
+                recorder=trace.recorder,
+            )
         captured.dims = dims
+        captured.persistent -= {slot.full_name for slot in self.lift if not slot.is_buffer}
         captured.warnings = [*self.warnings, *captured.warnings]
         tensors = self.example.tensors.items()
         captured.example_inputs = {self.example.names[i]: t for i, t in tensors}
@@ -212,12 +215,13 @@ class _Session:
         recorder = Recorder(self.module)
         try:
             with ExitStack() as stack:
+                stack.enter_context(quiet())
                 stack.enter_context(plain_interface(self.module, arguments))
                 stack.enter_context(lifted(self.module, self.lift))
                 stack.enter_context(opaque_recurrences())
                 if not strict:
                     stack.enter_context(recorder.recording())
-                    stack.enter_context(_tied(self.module, ties))
+                    stack.enter_context(tied(self.module, ties))
                 program = torch.export.export(
                     self.module, args, kwargs, dynamic_shapes=dynamic, strict=strict
                 )
@@ -247,7 +251,7 @@ class _Session:
                 trace = self._trace(kept, wanted, ties if wanted else [], strict)
             except Exception as error:  # noqa: BLE001 - torch raises every class; explained below
                 first = first or error
-                if isinstance(error, CaptureError):
+                if isinstance(error, CaptureError) or depends_on_data(error):
                     break
                 continue
             if how:
@@ -257,6 +261,9 @@ class _Session:
                 )
             return trace
         assert first is not None
+        if isinstance(first, CaptureError) and not first.origin:
+            file, line, _ = user_line(first)
+            first.origin = f"{file}:{line}" if file else ""
         if isinstance(first, CaptureError):
             raise first
         raise explain(first) from first
@@ -339,7 +346,7 @@ class _Session:
         return trace, sizes_of.report(self.example, symbols.values(), static)
 
     def _sizes_above_one(self, wanted: dict[Axis, Any]) -> Sizes:
-        """Other sizes for dims that should be dynamic but are 1 in the example; one Dim, one size."""
+        """Other sizes for dims to be dynamic that are 1 in the example; one Dim, one size."""
         ones = [axis for axis in wanted if self.example.size(axis) <= 1]
         sizes: Sizes = {}
         for axis in ones:
@@ -356,24 +363,3 @@ class _Session:
                 "dynamic_shapes",
             )
         return sizes
-
-
-@contextmanager
-def _tied(module: nn.Module, groups: list[list[Axis]]) -> Iterator[None]:
-    """Within, tracing the module notes that the dims of each group are equal.
-
-    torch gives equal-sized dims of two inputs two symbols. Comparing them while it traces makes them one.
-    """
-    import torch.utils._pytree as pytree
-
-    def compare(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        leaves = pytree.tree_leaves([*args, *kwargs.values()])
-        for (leaf, dim), *others in groups:
-            for other, other_dim in others:
-                bool(leaves[leaf].shape[dim] == leaves[other].shape[other_dim])
-
-    handle = module.register_forward_pre_hook(compare, with_kwargs=True, prepend=True)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytorch_to_mlx.capture import dims as sizes_of
 from pytorch_to_mlx.capture.normalise import assemble, positional_names
 from pytorch_to_mlx.capture.program import Captured
+from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.reference import program_reference
 from pytorch_to_mlx.capture.sizes import Example
 from pytorch_to_mlx.capture.structure import Arguments, to_plain
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
     from pytorch_to_mlx.progress import Progress
+
+_DROPOUTS = ("aten.dropout.", "aten.feature_dropout.", "aten.alpha_dropout.")
 
 
 def capture_program(
@@ -29,9 +32,9 @@ def capture_program(
 ) -> Captured:
     """Normalises an exported program; sizes are dynamic where it has symbols.
 
-    ``args`` and ``kwargs`` are example inputs; by default those stored in the program, else values made
-    for its inputs' shapes (zeros and ones are avoided: floats are normal, integers 0 or 1). The
-    program is left as it was.
+    ``args`` and ``kwargs`` are example inputs; by default those stored in the program, else values
+    made for its inputs' shapes (zeros and ones are avoided: floats are normal, integers 0 or 1).
+    The program is left as it was.
 
     Raises:
         CaptureError: torch cannot decompose the program.
@@ -42,7 +45,8 @@ def capture_program(
         warnings: list[str] = []
         with _inference(program, warnings):
             try:
-                captured = assemble(program)
+                with quiet():
+                    captured = assemble(program)
             except Exception as error:
                 raise CaptureError(
                     f"torch cannot decompose this program: {str(error).splitlines()[0]}",
@@ -155,10 +159,9 @@ def _inference(program: torch.export.ExportedProgram, warnings: list[str]) -> It
     batch_norm = False
     for node in program.graph.nodes:
         name = str(node.target)
-        if name.startswith(("aten.dropout.", "aten.feature_dropout.", "aten.alpha_dropout.")):
-            if len(node.args) > 2 and node.args[2] is True:
-                changed.append((node, node.args))
-                node.args = (*node.args[:2], False)
+        if name.startswith(_DROPOUTS) and len(node.args) > 2 and node.args[2] is True:
+            changed.append((node, node.args))
+            node.args = (*node.args[:2], False)
         batch_norm = batch_norm or (name.startswith("aten.batch_norm.") and node.args[5] is True)
     if changed:
         warnings.append("the program was exported in training mode; dropout is switched off")

@@ -56,6 +56,7 @@ def assemble(
         signatures=signatures,
         bound=bound_arguments(calls, numbered, marks, names),
         output_names=output_names,
+        persistent=set(normal.state_dict),
         warnings=_notes(normal),
     )
 

@@ -1,4 +1,4 @@
-"""What capture hands to lowering: an exported program and the facts about the source that it lost."""
+"""What capture hands to lowering: an exported program and what it lost of the source."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ Bound = dict[tuple[str, int], list[tuple[str, "str | None"]]]
 class Captured:
     """A normalised program.
 
-    ``program`` is functional and decomposed to the ops that lowering knows. ``tensors`` maps canonical
-    paths to the source's tensors (shared ones once, the source's own memory); ``aliases`` maps every
-    other path to its canonical one, ``module_aliases`` does so for modules. ``classes`` and
-    ``signatures`` describe modules by path (class name; forward's argument names).
+    ``program`` is functional and decomposed to the ops that lowering knows. ``tensors`` maps
+    canonical paths to the source's tensors (shared ones once, the source's own memory);
+    ``aliases`` maps every other path to its canonical one, ``module_aliases`` does so for modules.
+    ``classes`` and ``signatures`` describe modules by path (class name; forward's argument names).
 
-    ``input_names`` names every input leaf of the program in order (dotted for nested ones; constants
-    and ``None`` included). ``in_tree``'s leaves hold the position among the array inputs;
+    ``input_names`` names every input leaf of the program in order (dotted for nested ones;
+    constants and ``None`` included). ``in_tree``'s leaves hold the position among the array inputs;
     ``out_tree``'s the position among the program's user outputs, named by ``output_names``.
 
-    ``bound`` maps ``(module path, call)`` to the arguments of that call: ``(forward's argument name,
-    FX node name in program)``, with ``None`` for what is no array of the graph.
+    ``bound`` maps ``(module path, call)`` to the arguments of that call: ``(forward's argument
+    name, FX node name in program)``, with ``None`` for what is no array of the graph.
 
     ``dims`` is ``{"symbols": {name: {"where": ["x:0"], "min", "max", "multiple_of", "size"}},
     "static": [{"where": "x:1", "size": 80, "reason": ...}]}``; ``max`` is ``None`` where unbounded,
     ``size`` the example's.
 
     ``example_inputs`` holds the example tensors by input name, as the user gave them.
+    ``persistent`` names the tensors of the source's state dict (not constants, nor state that was a
+    plain attribute).
     """
 
     program: torch.export.ExportedProgram
@@ -62,6 +64,7 @@ class Captured:
     bound: Bound = field(default_factory=dict)
     output_names: list[str] = field(default_factory=list)
     example_inputs: dict[str, torch.Tensor] = field(default_factory=dict)
+    persistent: set[str] = field(default_factory=set)
     make_reference: Callable[[str | None], Reference] | None = None
 
     def reference(self, dtype: str | None = None) -> Reference:
@@ -97,7 +100,7 @@ def innermost_user_line(stack_trace: str | None) -> tuple[str, int, str]:
 
 
 def is_foreign(file: str) -> bool:
-    """Whether a frame's file is torch's, this package's or no file at all, so not the user's code."""
+    """Whether a frame's file is torch's, this package's or no file: not the user's code."""
     torch = sys.modules.get("torch")
     own = [_OWN] if torch is None else [_OWN, str(Path(torch.__file__ or "").parent)]
     return file.startswith("<") or any(file.startswith(folder) for folder in own)

@@ -1,8 +1,8 @@
 """LSTM, GRU and RNN as opaque ops during capture, so that their length and batch stay dynamic.
 
-``torch.export`` unrolls or specialises ``aten.lstm`` and its kin at the example's length. While a
-model is captured, ``torch._VF.lstm`` (which ``nn.LSTM.forward`` calls) is ``p2m::lstm`` instead: the
-same schema as ``aten.lstm.input``, a real kernel (ATen's) and a fake one that only knows shapes.
+``torch.export`` specialises ``aten.lstm`` and its kin at the example's length. While a model is
+captured, ``torch._VF.lstm`` (which ``nn.LSTM.forward`` calls) is ``p2m::lstm`` instead: the same
+schema as ``aten.lstm.input``, a real kernel (ATen's) and a fake one that only knows shapes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from pytorch_to_mlx.errors import CaptureError
 
 NAMES = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+PACK = "_pack_padded_sequence"
 _REST = (
     "Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, "
     "bool bidirectional, bool batch_first"
@@ -57,14 +58,18 @@ def _replacement(name: str) -> Callable[..., Any]:
 
     def call(*args: Any) -> Any:
         if len(args) > 2 and isinstance(args[1], torch.Tensor) and args[1].ndim == 1:
-            raise CaptureError(
-                f"a packed sequence reaches nn.{name.split('_')[0].upper()}",
-                op="pack_padded_sequence",
-                hint="Give the padded tensor to the layer and mask or gather its output by length",
-            )
+            _refuse_packing()  # the overload for packed data
         return op(*args)
 
     return call
+
+
+def _refuse_packing(*_: Any) -> Any:
+    raise CaptureError(
+        "a packed sequence's layout depends on the values of the lengths, which are not known",
+        op="pack_padded_sequence",
+        hint="Give the padded tensor to the layer and mask or gather its output by length",
+    )
 
 
 @contextmanager
@@ -74,13 +79,14 @@ def opaque_recurrences() -> Iterator[None]:
 
     register()
     functions = torch._VF.__dict__
-    before = {name: functions[name] for name in NAMES if name in functions}
+    replacements = {name: _replacement(name) for name in NAMES} | {PACK: _refuse_packing}
+    before = {name: functions[name] for name in replacements if name in functions}
     try:
-        for name in NAMES:
-            setattr(torch._VF, name, _replacement(name))
+        for name, function in replacements.items():
+            setattr(torch._VF, name, function)
         yield
     finally:
-        for name in NAMES:
+        for name in replacements:
             delattr(torch._VF, name)
         for name, function in before.items():
             setattr(torch._VF, name, function)

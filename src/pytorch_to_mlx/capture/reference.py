@@ -31,8 +31,8 @@ class Reference:
     """Runs the original in inference mode; every call sequence starts from the model's own state.
 
     ``reference(inputs)`` is one call, ``reference.sequence([inputs, inputs])`` several that share
-    state. ``inputs`` map input names (``Captured.input_names``) to numpy or torch arrays; those left out
-    are the example's. Arrays are converted to the example's dtype.
+    state. ``inputs`` map input names (``Captured.input_names``) to numpy or torch arrays; those
+    left out are the example's. Arrays are converted to the example's dtype.
     """
 
     def __init__(
@@ -125,9 +125,14 @@ def module_reference(
         @contextmanager
         def session() -> Iterator[None]:
             # no_grad, not inference_mode: a module that keeps a tensor must stay usable outside
-            with evaluation_mode(module), untouched(module), torch.no_grad():
-                with precision(module, dtype), plain_interface(module, arguments):
-                    yield
+            with (
+                evaluation_mode(module),
+                untouched(module),
+                torch.no_grad(),
+                precision(module, dtype),
+                plain_interface(module, arguments),
+            ):
+                yield
 
         return Reference(call, session, names, example, output_names, dtype)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture.explain import first_line
 from pytorch_to_mlx.capture.structure import Arguments
 from pytorch_to_mlx.capture.tree import named_leaves
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Axis = tuple[int, int]  # (leaf, dimension)
 Sizes = dict[Axis, int]
@@ -104,7 +108,7 @@ class Prober:
         return self.seen[key]
 
     def refuses_others(self, axes: Iterable[Axis], base: Mapping[Axis, int]) -> str:
-        """Why the original refuses to have these (equal) dims together at any other size; or empty."""
+        """Why the original refuses these (equal) dims at any other size together; or empty."""
         axes = list(axes)
         size = base.get(axes[0], self.example.size(axes[0]))
         reason = ""
@@ -175,4 +179,28 @@ def _split(members: list[Axis], prober: Prober, base: Sizes) -> list[list[Axis]]
         return [members]
     alone = [part for part in parts if not prober.refuses_others(part, base)]
     rest = [axis for part in parts if part not in alone for axis in part]
+    if rest and prober.refuses_others(rest, base):
+        rest = []  # dims that are fixed, or free one by one
     return [group for group in (*alone, rest) if len(group) > 1]
+
+
+@contextmanager
+def tied(module: nn.Module, groups: list[list[Axis]]) -> Iterator[None]:
+    """Within, tracing the module notes that the dims of each group are equal.
+
+    torch gives equal-sized dims of two inputs two symbols. Comparing them while it traces makes
+    them one.
+    """
+    import torch.utils._pytree as pytree
+
+    def compare(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        leaves = pytree.tree_leaves([*args, *kwargs.values()])
+        for (leaf, dim), *others in groups:
+            for other, other_dim in others:
+                bool(leaves[leaf].shape[dim] == leaves[other].shape[other_dim])
+
+    handle = module.register_forward_pre_hook(compare, with_kwargs=True, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()

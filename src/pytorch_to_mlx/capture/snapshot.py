@@ -1,4 +1,4 @@
-"""A module's whole state, remembered and put back: capture never leaves the user's module changed."""
+"""A module's whole state, remembered and put back: capture leaves no module changed."""
 
 from __future__ import annotations
 

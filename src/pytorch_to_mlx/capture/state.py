@@ -1,8 +1,8 @@
 """State that a module keeps between calls: found by calling it, lifted to buffers for the export.
 
-``torch.export`` turns in-place changes of buffers into outputs, but drops *assignments* silently, be it
-``self.h = self.h + x`` on a plain attribute or on a registered buffer. Such tensors become buffers
-while the model is traced, and what forward assigns to them is written into the buffer at its end.
+``torch.export`` turns in-place changes of buffers into outputs, but drops *assignments* silently,
+be it ``self.h = self.h + x`` on a plain attribute or on a registered buffer. Such tensors become
+buffers while the model is traced; what forward assigns to them is written there at its end.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Slot:
 
 @dataclass
 class State:
-    """What forward changes: ``lift`` (assigned tensors), ``in_place`` (buffers changed in place)."""
+    """What forward changes: tensors to ``lift``, buffers changed ``in_place``."""
 
     lift: list[Slot]
     in_place: list[str]
@@ -71,7 +71,7 @@ def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snaps
             hint="Parameters are constants of a converted model; make it a buffer if it is state",
         )
     depends = not _equal(before, after)
-    lift, in_place = _changed_slots(module, first_slots, first, middle, last)
+    lift, in_place = _changed_slots(module, first_slots, (first, middle, last), depends)
     kept = {slot.full_name for slot in lift} | set(in_place)
     created = [n for n in last if n not in first and not _equal(middle.get(n), last[n])]
     created += [n for n in middle if n not in first and n not in created]
@@ -82,7 +82,7 @@ def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snaps
         _refuse(grown[0], "changes at every call and so do the outputs")
     if depends and not kept:
         raise CaptureError(
-            "two calls with the same inputs give different outputs, but no tensor of the model changed",
+            "the same inputs give different outputs at a second call, but no tensor changed",
             hint="Keep the state in a buffer of the module that forward updates",
         )
     changing = [n for n in final if n in numbers and final[n] != numbers[n] and n not in kept]
@@ -97,17 +97,21 @@ def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snaps
 def _changed_slots(
     module: nn.Module,
     slots: dict[str, Slot],
-    first: dict[str, Any],
-    middle: dict[str, Any],
-    last: dict[str, Any],
+    values: tuple[dict[str, Any], dict[str, Any], dict[str, Any]],
+    depends: bool,
 ) -> tuple[list[Slot], list[str]]:
+    """The slots to lift and the buffers changed in place; values are before and after two calls."""
     lift: list[Slot] = []
     in_place: list[str] = []
     now = _slots(module)
+    parameters = {p.untyped_storage().data_ptr() for p in module.parameters()}
     for name, slot in slots.items():
-        old, mid, new = first[name], middle.get(name), last.get(name)
+        old = values[0][name]
+        mid, new = values[1].get(name), values[2].get(name)
         assigned = name not in now or now[name].value is not slot.value
-        if _equal(old, mid) and _equal(mid, new):
+        if _equal(mid, new) and (_equal(old, mid) or (assigned and not depends)):
+            continue  # never changes; or is recomputed by every call, like spectral_norm's weight
+        if assigned and slot.value.untyped_storage().data_ptr() in parameters:
             continue
         if mid is None or new is None or old.shape != new.shape or old.dtype != new.dtype:
             _refuse(name, f"changes its shape or type (it starts as {_describe(old)})")
@@ -185,8 +189,8 @@ def _equal(a: Any, b: Any) -> bool:
 def lifted(module: nn.Module, slots: list[Slot]) -> Iterator[None]:
     """Within, the slots are buffers, and forward's assignments to them are copied in at its end.
 
-    During forward an assigned tensor shadows the buffer (a tensor read earlier keeps its value, as in
-    Python); the caller's snapshot restores the module.
+    During forward an assigned tensor shadows the buffer (a tensor read earlier keeps its value, as
+    in Python); the caller's snapshot restores the module.
     """
     if not slots:
         yield

@@ -43,7 +43,7 @@ class Arguments:
         return dataclasses.replace(self, args=tuple(values[:count]), kwargs=kwargs)
 
     def by_name(self) -> dict[str, Any]:
-        """forward's argument names to plain values; ``*args`` is one tuple, ``**kwargs`` are spread."""
+        """forward's argument names to values; ``*args`` is one tuple, ``**kwargs`` spread."""
         found: dict[str, Any] = {}
         for (name, position), value in zip(self.names, self.values(), strict=True):
             if position is None:
@@ -102,7 +102,7 @@ def bind_arguments(
 
 
 def to_plain(value: Any) -> tuple[Any, Rebuild | None]:
-    """A value as plain containers, and what builds the original from such (``None``: it is plain)."""
+    """A value as plain containers, and what rebuilds it from such (``None``: it is plain)."""
     if isinstance(value, Mapping) and type(value) is dict:
         return _plain_items(value, dict)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

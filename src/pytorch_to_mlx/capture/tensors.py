@@ -1,4 +1,4 @@
-"""Names of tensors: every one once, by the first path that reaches it, and constants by attribute."""
+"""Names of tensors: each once, by the first path that reaches it; constants by attribute."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ASSIGNED = re.compile(r"^\s*(?:self\.)?([A-Za-z_]\w*)\s*(?::[^=]+)?=(?!=)")
 def collect_tensors(
     program: torch.export.ExportedProgram, made: frozenset[str] = frozenset()
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Every tensor of a program once, and the canonical path of every other path to the same memory."""
+    """Every tensor of a program once, and the canonical path of other paths to its memory."""
     import torch
 
     named = dict(program.state_dict)
@@ -45,7 +45,7 @@ def collect_tensors(
 
 
 def _same_constant(path: str, tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
-    """``a.constant`` for ``a.constant_1`` of equal content (the names that ``name_constants`` gives)."""
+    """``a.constant`` for ``a.constant_1`` of equal content, as ``name_constants`` names them."""
     import torch
 
     base, _, number = path.rpartition("_")
@@ -69,15 +69,19 @@ def memory(tensor: torch.Tensor) -> Any:
     )
 
 
-def name_constants(program: torch.export.ExportedProgram, module: nn.Module | None) -> frozenset[str]:
-    """Gives lifted constants names of the source: attribute path, else the variable they are set to.
+def name_constants(
+    program: torch.export.ExportedProgram, module: nn.Module | None
+) -> frozenset[str]:
+    """Gives lifted constants names of the source: attribute path, else the variable they are set
+    to.
 
     Changes the program's signature and constants in place. ``a.lifted_tensor_0`` becomes
-    ``a.scale`` when the module ``a`` holds it as ``self.scale``, ``a.table.0`` in a list ``self.table``.
-    Returns the names of the constants that no attribute holds (forward makes them).
+    ``a.scale`` when the module ``a`` holds it as ``self.scale``, ``a.table.0`` in a list
+    ``self.table``. Returns the names of the constants that no attribute holds (forward makes them).
     """
     from torch.export.graph_signature import InputKind
 
+    program._constants = dict(program.constants)  # else shared with the program decomposed
     made: set[str] = set()
     attributes = attribute_paths(module) if module is not None else {}
     placeholders = [n for n in program.graph.nodes if n.op == "placeholder"]
@@ -98,7 +102,7 @@ def name_constants(program: torch.export.ExportedProgram, module: nn.Module | No
 
 
 def attribute_paths(module: nn.Module) -> dict[Any, str]:
-    """Memory of every tensor in a plain attribute (or in containers there) to its attribute path."""
+    """Memory of every tensor in plain attributes (or containers there) to its path."""
     found: dict[Any, str] = {}
     for path, sub in module.named_modules():
         for name, value in sub.__dict__.items():
@@ -124,10 +128,9 @@ def _tensors_in(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
         for key, item in value.items():
             if isinstance(key, (str, int)):
                 yield from _tensors_in(item, join(name, key), depth + 1)
-    elif depth < 1 and type(value).__module__ not in ("builtins",) and hasattr(value, "__dict__"):
-        if not isinstance(value, (type, torch.nn.Module)) and not callable(value):
-            for key, item in vars(value).items():
-                yield from _tensors_in(item, join(name, key), depth + 1)
+    elif depth < 1 and hasattr(value, "__dict__") and not callable(value):
+        for key, item in vars(value).items():  # an object of the user's
+            yield from _tensors_in(item, join(name, key), depth + 1)
 
 
 def _variable(node: Any, target: str) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def build_tree(value: Any, leaf: Callable[[str, Any], Tree], name: str = "") -> Tree:
-    """The nesting of plain containers; ``leaf(name, value)`` turns the rest into leaves or constants."""
+    """The nesting of plain containers; ``leaf(name, value)`` makes the rest leaves or constants."""
     if isinstance(value, Mapping):
         children = tuple(build_tree(v, leaf, join(name, k)) for k, v in value.items())
         return Tree("dict", tuple(value), children)
@@ -32,7 +32,7 @@ def join(name: str, key: Any) -> str:
 
 
 def named_leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf of plain containers (``None`` too) in torch's pytree order, with its dotted name."""
+    """Every leaf of plain containers (``None`` too) with its dotted name, in pytree order."""
     found: list[tuple[str, Any]] = []
 
     def leaf(path: str, item: Any) -> Tree:
@@ -94,7 +94,7 @@ def _input_kinds(program: torch.export.ExportedProgram) -> list[tuple[str, Any]]
 
 
 def output_tree(program: torch.export.ExportedProgram) -> tuple[Tree, list[str]]:
-    """The nesting of the outputs and a name for each leaf; leaves hold the user output's position."""
+    """The nesting of the outputs (leaves hold the user output's position) and their names."""
     from torch.export.graph_signature import ConstantArgument, OutputKind
 
     specs = [s for s in program.graph_signature.output_specs if s.kind == OutputKind.USER_OUTPUT]
@@ -114,7 +114,7 @@ def output_tree(program: torch.export.ExportedProgram) -> tuple[Tree, list[str]]
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses and ModelOutputs as dicts of their fields that are not ``None``; all the way down."""
+    """Dataclasses and ModelOutputs as dicts of their fields that are not ``None``."""
     import dataclasses
 
     if isinstance(value, Mapping):
