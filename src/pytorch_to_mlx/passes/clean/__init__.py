@@ -1,18 +1,30 @@
-"""Clean-up passes: dead code, repeated calls, no-ops, merged views.
+"""Clean-up passes: dead code, repeated calls, no-ops, merged views, constants.
 
-:data:`CLEAN` lists them in the order they run in; running the list twice reaches what it opens up itself.
+:data:`CLEAN` lists them in the order they run in. A pass that comes twice finds what those between opened up.
 """
 
 from __future__ import annotations
 
 from pytorch_to_mlx.passes.base import Pass
-from pytorch_to_mlx.passes.clean import cse, dead_code, identity, views
+from pytorch_to_mlx.passes.clean import (
+    broadcast,
+    constants,
+    cse,
+    dead_code,
+    identity,
+    narrow_ints,
+    views,
+)
 
 CLEAN: list[tuple[str, Pass]] = [
     ("dead_code", dead_code.run),
+    ("constants", constants.run),
     ("identity", identity.run),
     ("cse", cse.run),
+    ("broadcast", broadcast.run),
     ("views", views.run),
-    ("identity_after_views", identity.run),
-    ("dead_code_after_views", dead_code.run),
+    ("identity", identity.run),
+    ("cse", cse.run),
+    ("narrow_ints", narrow_ints.run),
+    ("dead_code", dead_code.run),
 ]

@@ -11,7 +11,7 @@ Given::
     %a = getitem(%9, (0:4,))
     %b = getitem(%a, (1:2, None))          -> %9[1:2, None]
 
-Swaps of axes become transposes. A step that others use as well stays, and is still read past.
+Swaps of axes become transposes. A part of an array that others read as well is not read past.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ def _subscripts(node: Node) -> Value | None:
     source: Value = inner.args[0]  # type: ignore[assignment]
     if all(i == slice(None) for i in index):
         return source
+    if not single_use(inner.output) and any(i not in (None, slice(None)) for i in first):
+        return None  # a part that others read too has a meaning of its own
     return call("getitem", source, short(index))  # type: ignore[no-any-return]
 
 

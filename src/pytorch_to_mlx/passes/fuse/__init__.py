@@ -1,14 +1,17 @@
 """Fusion passes: groups of calls that one MLX call or layer does.
 
-:data:`FUSE` lists them in the order they run in; each expects :data:`~..clean.CLEAN` before it.
+:data:`FUSE` lists them in the order they run in; it expects ``clean.CLEAN`` before it. The clean-up
+passes in between bring the results of one into the form that the next one looks for.
 """
 
 from __future__ import annotations
 
 from pytorch_to_mlx.passes.base import Pass
+from pytorch_to_mlx.passes.clean import dead_code, identity, views
 from pytorch_to_mlx.passes.fuse import (
     activation,
     causal_mask,
+    conv_batch_norm,
     grouped_query,
     layer_norm,
     linear,
@@ -22,8 +25,14 @@ FUSE: list[tuple[str, Pass]] = [
     ("activation", activation.run),
     ("layer_norm", layer_norm.run),
     ("rms_norm", rms_norm.run),
+    ("conv_batch_norm", conv_batch_norm.run),
     ("rope", rope.run),
     ("sdpa", sdpa.run),
+    ("dead_code", dead_code.run),
+    ("views", views.run),
+    ("identity", identity.run),
+    ("dead_code", dead_code.run),
     ("grouped_query", grouped_query.run),
     ("causal_mask", causal_mask.run),
+    ("dead_code", dead_code.run),
 ]

@@ -112,7 +112,7 @@ def _recognise(root: Node, x: Value) -> str | None:
     names = {n.target for n in part.nodes}
     if not any(n.removeprefix("mx.") in _BENDS or n in _BENDS_OF_NN for n in names):
         return None
-    if len(names) == 1 or not names <= _ELEMENTWISE | {"mx.array", "mx.full"}:
+    if not names <= _ELEMENTWISE | {"mx.array", "mx.full"}:
         return None
     points = _points()
     got = _compute(part, x, points)

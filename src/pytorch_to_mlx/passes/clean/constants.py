@@ -1,0 +1,82 @@
+"""Constant arrays of no dimensions become Python numbers.
+
+Given::
+
+    %1 = mx.full((), 64.0)
+    %2 = mx.sqrt(%1)
+    %3 = mx.divide(%0, %2)
+
+Result: ``mx.divide(%0, 8.0)``. The number must mean the same: the array had the other operand's dtype (or
+holds an integer that every dtype has), and the result keeps its dtype.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pytorch_to_mlx.graph import Graph, Node, Value, call
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.graph.ir import RETURN
+from pytorch_to_mlx.passes import evaluate
+from pytorch_to_mlx.passes.base import PassReport
+from pytorch_to_mlx.passes.match import apply, graphs, is_array, keeps_result, number
+
+_TAKES_NUMBERS = {
+    f"mx.{name}"
+    for name in (
+        "add subtract multiply divide maximum minimum power floor_divide remainder "
+        "equal not_equal less less_equal greater greater_equal where"
+    ).split()
+}
+_EXACT = 256
+"""Integers up to here are exact in every dtype that holds numbers."""
+
+
+def run(graph: Graph, report: PassReport) -> None:
+    """Computes constants, then hands them to elementwise calls as numbers."""
+    scalars = {
+        n.target
+        for g in graphs(graph)
+        for n in g.nodes
+        if len(n.outputs) == 1 and n.output.shape == () and n.target not in (RETURN, "mx.array")
+    }
+    apply(graph, report, tuple(scalars), _computed)
+    for g in graphs(graph):
+        for node in g.nodes:
+            if node.target in _TAKES_NUMBERS:
+                _inline(node, report)
+
+
+def _computed(node: Node) -> Value | None:
+    """A 0-D value made of nothing but numbers, as ``mx.array(number)``."""
+    out = node.output
+    if out.shape != () or out.kind != "array" or out.symbol is not None:
+        return None
+    part = evaluate.slice_of(out)
+    if part is None or part.leaves or part.symbols:
+        return None
+    array = evaluate.run(part, {}, {})
+    if array is None or out.dtype == "complex64":
+        return None
+    value: Any = array.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return call("mx.array", value, dtype=DType(str(out.dtype)))  # type: ignore[no-any-return]
+
+
+def _inline(node: Node, report: PassReport) -> None:
+    for arg in list(dict.fromkeys(a for a in node.args if is_array(a))):
+        value = number(arg)
+        others = [a for a in node.args if is_array(a) and a is not arg]
+        if value is None or not others or (node.target == "mx.where" and arg is node.args[0]):
+            continue
+        peers = others[1:] if node.target == "mx.where" and others[0] is node.args[0] else others
+        # In `where(c, a, b)` only a and b share a dtype.
+        if not peers or isinstance(value, bool) != (peers[0].dtype == "bool"):  # type: ignore[union-attr]
+            continue
+        same = all(o.dtype == arg.dtype for o in peers)  # type: ignore[union-attr]
+        exact = float(value).is_integer() and abs(value) <= _EXACT
+        if (same or exact) and keeps_result(node, arg, value):  # type: ignore[arg-type]
+            node.replace_input(arg, value)  # type: ignore[arg-type]
+            report.applied += 1

@@ -1,0 +1,120 @@
+"""Attention written out."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import numpy as np
+import pytest
+
+from pytorch_to_mlx.graph import call
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.passes.clean import dead_code, identity, views
+from pytorch_to_mlx.passes.fuse import sdpa
+from tests.passes.helpers import body, build, check, targets
+
+RNG = np.random.default_rng(3)
+Q = RNG.normal(size=(2, 4, 5, 8)).astype(np.float32)
+K, V = (RNG.normal(size=(2, 4, 6, 8)).astype(np.float32) for _ in range(2))
+QS, KS = ("float32", ("B", 4, "T", 8)), ("float32", ("B", 4, "S", 8))
+PASSES = [sdpa.run, dead_code.run, views.run, identity.run, dead_code.run]
+ATTENTION = "mx.fast.scaled_dot_product_attention"
+F32 = DType("float32")
+
+
+def swap(k):
+    return k.transpose(0, 1, 3, 2)
+
+
+def softmax(x):
+    return call(mx.softmax, x, axis=-1)
+
+
+SCALED = [
+    lambda q, k, v: softmax(q @ swap(k) * 0.25) @ v,
+    lambda q, k, v: softmax(q @ swap(k) / 4.0) @ v,
+    lambda q, k, v: softmax((q * 0.25) @ swap(k)) @ v,
+    lambda q, k, v: softmax((q * 0.5) @ swap(k / 2.0)) @ v,
+    lambda q, k, v: softmax((q * 0.5) @ (swap(k) * 0.5)) @ v,
+    lambda q, k, v: softmax((q @ swap(k) * 0.25).astype(F32)).astype(F32) @ v,
+]
+
+
+@pytest.mark.parametrize("fn", SCALED)
+def test_scales(fn):
+    graph = build(fn, QS, KS, KS)
+    check(graph, PASSES, [Q, K, V], rtol=2e-6)
+    assert body(graph) == f"%3 = {ATTENTION}(%0, %1, %2, scale=0.25)\nreturn(%3)"
+
+
+def test_added_mask():
+    mask = np.where(RNG.random((2, 1, 5, 6)) < 0.3, -1e9, 0).astype(np.float32)
+    graph = build(
+        lambda q, k, v, m: softmax(q @ swap(k) * 0.25 + m) @ v, QS, KS, KS,
+        ("float32", ("B", 1, "T", "S")),
+    )  # fmt: skip
+    check(graph, PASSES, [Q, K, V, mask], rtol=2e-6)
+    assert body(graph) == f"%4 = {ATTENTION}(%0, %1, %2, scale=0.25, mask=%3)\nreturn(%4)"
+
+
+def test_filled_mask():
+    mask = RNG.random((2, 1, 5, 6)) < 0.7
+    graph = build(
+        lambda q, k, v, m: softmax(call(mx.where, m, q @ swap(k) * 0.25, -1e30)) @ v, QS, KS, KS,
+        ("bool", ("B", 1, "T", "S")),
+    )  # fmt: skip
+    check(graph, PASSES, [Q, K, V, mask], rtol=2e-6)
+    assert body(graph) == f"%4 = {ATTENTION}(%0, %1, %2, scale=0.25, mask=%3)\nreturn(%4)"
+
+
+def test_infinite_fill_by_an_input_is_refused():
+    graph = build(
+        lambda q, k, v, m: softmax(call(mx.where, m, q @ swap(k), -float("inf"))) @ v, QS, KS, KS,
+        ("bool", ("B", 1, "T", "S")),
+    )  # fmt: skip
+    report = check(graph, PASSES, [Q, K, V, np.ones((2, 1, 5, 6), bool)])
+    assert ATTENTION not in targets(graph)
+    assert "-inf" in report.refusals[0][1]
+
+
+def test_rank_three():
+    spec = ("float32", ("B", "T", 8))
+    graph = build(lambda q, k, v: softmax(q @ k.transpose(0, 2, 1) * 0.25) @ v, spec, spec, spec)
+    check(graph, PASSES, [Q[:, 0], Q[:, 1], Q[:, 2]], rtol=2e-6)
+    assert targets(graph) == ["mx.expand_dims"] * 3 + [ATTENTION, "mx.squeeze"]
+
+
+def test_scale_under_the_views_of_the_query():
+    def fn(x, k, v):
+        q = (x * 0.25).reshape(2, 5, 4, 8).transpose(0, 2, 1, 3)
+        return softmax(q @ swap(k)) @ v
+
+    x = Q.transpose(0, 2, 1, 3).reshape(2, 5, 32).copy()
+    k = ("float32", (2, 4, "S", 8))
+    graph = build(fn, ("float32", (2, 5, 32)), k, k)
+    check(graph, PASSES, [x, K, V], rtol=2e-6)
+    assert targets(graph) == ["mx.reshape", "mx.transpose", ATTENTION]
+
+
+def test_weights_used_elsewhere_are_refused():
+    def fn(q, k, v):
+        p = softmax(q @ swap(k) * 0.25)
+        return p @ v, p
+
+    graph = build(fn, QS, KS, KS)
+    report = check(graph, PASSES, [Q, K, V])
+    assert ATTENTION not in targets(graph)
+    assert report.refusals[0][1] == "the attention weights are used elsewhere"
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda q, k, v: call(mx.softmax, q @ swap(k), axis=-2) @ v,
+        lambda q, k, v: softmax(call(mx.tanh, q @ swap(k) / 30.0) * 30.0) @ v,  # capped scores
+        lambda q, k, v: call(mx.sigmoid, q @ swap(k)) @ v,
+    ],
+)
+def test_near_misses_stay(fn):
+    graph = build(fn, QS, KS, KS)
+    check(graph, PASSES, [Q, K, V], rtol=1e-6)
+    assert ATTENTION not in targets(graph)
