@@ -41,7 +41,7 @@ def run(graph: Graph, report: PassReport) -> None:
             known = first.setdefault(key, node)
             if known is node:
                 continue
-            known.scope = common_scope(known.scope, node.scope)
+            known.scope = _merged_scope(known, node)
             for old, new in zip(node.outputs, known.outputs, strict=True):
                 substitute(graph, old, new)
             report.applied += 1
@@ -51,6 +51,18 @@ def _mergeable(node: Node) -> bool:
     if node.target == RETURN or node.subgraphs or not node.outputs:
         return False
     return any(v.uses for v in node.outputs) and not node.target.startswith(_NEVER)
+
+
+def _merged_scope(known: Node, other: Node) -> tuple[Frame, ...]:
+    """Where the one call lives: above both modules, but not above the modules that make its inputs.
+
+    A call that stays inside its module hands its value out, as modules do that share what they computed.
+    """
+    shared = common_scope(known.scope, other.scope)
+    for v in known.inputs():
+        if v.node is not None and len(common_scope(v.node.scope, known.scope)) > len(shared):
+            return known.scope
+    return shared
 
 
 def common_scope(a: tuple[Frame, ...], b: tuple[Frame, ...]) -> tuple[Frame, ...]:

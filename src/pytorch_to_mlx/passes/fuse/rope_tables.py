@@ -17,6 +17,7 @@ from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.match import uncast
 
 Array = np.ndarray[Any, Any]
+_NOT_FROM_ZERO = "the rotary tables are not those of the positions 0, 1, 2, ..."
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def _fit(runs: list[tuple[Array, Array]], cos: Value, layout: str) -> Frequencie
     c, s = max(lanes, key=lambda run: len(run[0]))
     factor = float(np.hypot(c[0, 0], s[0, 0]))
     angles = np.arctan2(s[1].astype(np.float64), c[1].astype(np.float64))
+    if np.abs(s[0]).max() > 1e-6 * factor:
+        return _NOT_FROM_ZERO
     if factor == 0 or np.any(angles <= 0):
         return "the rotary tables are no rotation"
     factor = 1.0 if abs(factor - 1) < 1e-6 else factor
@@ -92,7 +95,7 @@ def _fit(runs: list[tuple[Array, Array]], cos: Value, layout: str) -> Frequencie
         base, scale, exact = None, 1.0, angles
     for c, s in lanes:
         if not _agrees(c, s, exact, factor):
-            return "the rotary tables are not those of the positions 0, 1, 2, ..."
+            return _NOT_FROM_ZERO
     periods = tuple(float(np.float32(1 / a)) for a in angles) if base is None else ()
     scope = _scope(cos)
     return Frequencies(base, periods, scale, factor, len(angles), axis, cos.dims[axis], scope)

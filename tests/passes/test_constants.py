@@ -1,0 +1,99 @@
+"""Broadcasts, constants and integer widths."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import numpy as np
+import torch
+
+from pytorch_to_mlx.graph import call, symbol
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.passes.clean import broadcast, constants, dead_code, identity, narrow_ints
+from tests.passes.helpers import body, build, check, targets
+
+X = np.arange(6, dtype=np.float32).reshape(2, 3)
+SPEC = ("float32", ("B", 3))
+I64, F32 = DType("int64"), DType("float32")
+B, T = symbol("B"), symbol("T")
+
+
+def test_broadcasts_that_happen_anyway_go():
+    graph = build(lambda x, y: x * call(mx.broadcast_to, y, (B, 3)), SPEC, ("float32", (1, 3)))
+    check(graph, [broadcast.run, dead_code.run], [X, X[:1]])
+    assert body(graph) == "%2 = mx.multiply(%0, %1)\nreturn(%2)"
+
+
+def test_broadcasts_that_make_the_shape_stay():
+    def fn(x):
+        y = call(mx.broadcast_to, x, (4, 3))
+        return y + call(mx.broadcast_to, x, (4, 3)), call(mx.sin, y)
+
+    graph = build(fn, ("float32", (1, 3)))
+    check(graph, [broadcast.run, dead_code.run], [X[:1]])
+    assert targets(graph).count("mx.broadcast_to") >= 1
+
+
+def test_constants_become_numbers():
+    graph = build(lambda x: x / call(mx.sqrt, call(mx.full, (), 64.0, dtype=F32)), SPEC)
+    check(graph, [constants.run, dead_code.run], [X])
+    assert body(graph) == "%1 = mx.divide(%0, 8.0)\nreturn(%1)"
+
+
+def test_constants_that_promote_or_round_stay():
+    for dtype, value in (("float32", 0.1), ("float16", 0.1)):
+        other = {"float32": "float16", "float16": "float32"}[dtype]
+        graph = build(
+            lambda x, dtype=dtype, value=value: x * call(mx.array, value, dtype=DType(dtype)),
+            (other, (2, 3)),
+        )
+        check(graph, [constants.run, dead_code.run], [X.astype(other)])
+        assert targets(graph) == ["mx.array", "mx.multiply"]
+
+
+def test_identity_after_constants():
+    graph = build(lambda x: call(mx.sin, x * call(mx.array, 1.0, dtype=F32)), SPEC)
+    check(graph, [constants.run, identity.run, dead_code.run], [X])
+    assert targets(graph) == ["mx.sin"]
+
+
+W = {"w": torch.randn(5, 4)}
+
+
+def test_positions_for_an_embedding_go_narrow():
+    def fn(x, w):
+        at = call(mx.expand_dims, call(mx.arange, B, dtype=I64), 0)
+        return call("ops.embedding", w, at)
+
+    graph = build(fn, SPEC, weights=W)
+    check(graph, [narrow_ints.run], [X], tensors=W)
+    assert body(graph).startswith("%1 = mx.arange(B)\n")
+
+
+def test_argmax_for_an_index_loses_its_cast():
+    def fn(x, w):
+        return call("getitem", w, (call(mx.argmax, x, axis=1).astype(I64),))
+
+    graph = build(fn, SPEC, weights=W)
+    check(graph, [narrow_ints.run, dead_code.run], [X], tensors=W)
+    assert targets(graph) == ["mx.argmax", "getitem"]
+
+
+def test_integers_that_come_out_or_are_computed_with_stay_wide():
+    def fn(x, w):
+        at = call(mx.arange, B, dtype=I64)
+        return call("ops.embedding", w, at), at * 3, call(mx.argmax, x, axis=1).astype(I64)
+
+    graph = build(fn, SPEC, weights=W)
+    before = str(graph)
+    check(graph, [narrow_ints.run, dead_code.run], [X], tensors=W)
+    assert str(graph) == before
+
+
+def test_unsigned_indices_are_not_compared_with_negative_numbers():
+    def fn(x):
+        at = call(mx.argmax, x, axis=1).astype(I64)
+        return call(mx.greater, at, -1)
+
+    graph = build(fn, SPEC)
+    check(graph, [narrow_ints.run, dead_code.run], [X])
+    assert "mx.astype" in targets(graph)
