@@ -1,4 +1,4 @@
-"""What ``nn`` layers compute, as functions of their weights (linear, embedding, normalisations, masks)."""
+"""What ``nn`` layers compute, as functions of their weights: linear, convolutions, norms, experts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pytorch_to_mlx.ops.conv import conv3d_grouped, conv_transpose
 
 
 def linear(x: mx.array, weight: mx.array, bias: mx.array | None = None) -> mx.array:
-    """``x @ weight.T + bias`` over the last axis; ``weight`` is [out, in]. Equals torch's linear."""
+    """``x @ weight.T + bias`` over the last axis; ``weight`` is [out, in]."""
     y = x @ weight.T
     return y if bias is None else y + bias
 
@@ -26,7 +26,7 @@ def batch_norm(
     bias: mx.array | None = None,
     eps: float = 1e-5,
 ) -> mx.array:
-    """Normalises the last (channel) axis with given statistics [C]; equals torch's batch_norm in eval."""
+    """torch's batch_norm in eval: the last (channel) axis normalised with given statistics [C]."""
     scale = mx.rsqrt(var + eps)
     if weight is not None:
         scale = scale * weight
@@ -41,7 +41,7 @@ def group_norm(
     bias: mx.array | None = None,
     eps: float = 1e-5,
 ) -> mx.array:
-    """torch's group_norm of channels-last x [N, ..., C]: statistics over space and each group of channels."""
+    """torch's group_norm of channels-last x [N, ..., C]: each group of channels, over all space."""
     n, c = x.shape[0], x.shape[-1]
     grouped = x.reshape(n, -1, groups, c // groups)
     mean = mx.mean(grouped, axis=(1, 3), keepdims=True)
@@ -55,7 +55,7 @@ def group_norm(
 def bilinear(
     x1: mx.array, x2: mx.array, weight: mx.array, bias: mx.array | None = None
 ) -> mx.array:
-    """torch's bilinear: ``y[o] = x1 @ weight[o] @ x2 + bias[o]`` over the last axes; weight [out, in1, in2]."""
+    """torch's bilinear: ``y[o] = x1 @ weight[o] @ x2 + bias[o]``; weight [out, in1, in2]."""
     out, in1, in2 = weight.shape
     left = (x1 @ weight.transpose(1, 0, 2).reshape(in1, out * in2)).reshape(
         *x1.shape[:-1], out, in2
@@ -65,7 +65,7 @@ def bilinear(
 
 
 def zero_masked_rows(out: mx.array, mask: mx.array) -> mx.array:
-    """Attention output [..., L, E] with 0 in the rows whose ``mask`` [..., L or 1, S] hides every key.
+    """Attention output [..., L, E] with 0 in rows whose ``mask`` [..., L or 1, S] hides every key.
 
     The mask is boolean (True keeps) or additive (-inf hides). torch gives 0 for such rows.
     """
@@ -177,7 +177,7 @@ def conv_transpose3d(
     dilation: int | tuple[int, int, int] = 1,
     groups: int = 1,
 ) -> mx.array:
-    """torch's conv_transpose3d of channels-last x [N, D, H, W, C]; weight [O, kD, kH, kW, C / groups]."""
+    """torch's conv_transpose3d of channels-last x [N, D, H, W, C]; weight [O, kD, kH, kW, C / g]."""
     y = conv_transpose(
         x, weight, triple(stride), triple(padding), triple(dilation), triple(output_padding), groups
     )

@@ -1,7 +1,7 @@
 """Helpers of the spatial families: channels-last in and out, batch axes, per-axis settings.
 
-MLX's convolutions, pools and resizes take channels-last arrays. A lowering transposes there and back;
-the layout pass removes the pairs that meet.
+MLX's convolutions, pools and resizes take channels-last arrays. A lowering transposes there and
+back; the layout pass removes the pairs that meet.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def drop_batch(x: Value) -> Value:
 
 
 def spatial(x: Value, axes: int, fn: Callable[[Value], Any]) -> Any:
-    """Runs ``fn`` on ``x`` as a batched channels-last array; results come back as torch lays them out.
+    """Runs ``fn`` on ``x`` as a batched channels-last array; results come back in torch's order.
 
     ``x`` is ``[N, C, *spatial]`` or, with as many axes less one, ``[C, *spatial]``.
     """

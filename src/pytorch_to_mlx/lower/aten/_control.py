@@ -72,7 +72,7 @@ class _Body:
     def lower(
         self, lowering: Any, builder: Builder, operands: list[Any], carried: int = 0
     ) -> Graph:
-        """The body as a graph: the first ``carried`` placeholders are its inputs, the others are bound."""
+        """The body as a graph: the first ``carried`` placeholders are its inputs, others are bound."""
         graph = Graph()
         env: dict[Any, Any] = {}
         given = iter(operands)
@@ -93,7 +93,7 @@ class _Body:
         returned = output.args[0]
         if not isinstance(returned, (tuple, list)):
             returned = (returned,)
-        return tuple(env[r] if r in env else r for r in returned)
+        return tuple(env.get(r, r) for r in returned)
 
     def _input(self, lowering: Any, graph: Graph, placeholder: fx.Node) -> Any:
         """A carried value or a slice; a host integer is known inside by its symbol."""
@@ -194,7 +194,9 @@ def _loop(
 
 
 def _inline(lowering: Any, node: fx.Node, env: dict[fx.Node, Any], builder: Builder) -> Any:
-    """The content of a wrapper that only sets a mode of torch (gradients, autocast, checkpoints)."""
+    """The content of a wrapper that only sets a mode of torch (gradients, autocast,
+    checkpoints).
+    """
     import torch
 
     args = [lowering._resolve(a, env) for a in node.args]

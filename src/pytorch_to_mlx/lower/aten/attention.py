@@ -28,6 +28,10 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Value:
+    """scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None,
+    float dropout_p=0., bool is_causal=False, *, float? scale=None, bool enable_gqa=False)
+    -> Tensor
+    """
     if dropout_p:
         raise Unsupported(NO_DROPOUT)
     lead = query.dims[:-2]
@@ -63,7 +67,7 @@ def _same_dims(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 
 def _same_batch(query: Value, key: Value, value: Value) -> tuple[Value, Value, Value]:
-    """One batch size, and as many key heads as value heads (MLX repeats those for more query heads)."""
+    """One batch size, and as many key heads as value heads (MLX repeats both for the queries)."""
     (batch,) = broadcast(query.dims[:1], key.dims[:1], value.dims[:1])
     heads = key.dims[1], value.dims[1]
     if not dims_equal(*heads):
@@ -99,7 +103,7 @@ def _mask(query: Value, key: Value, mask: Value | None, is_causal: bool) -> Any:
         lengths = query.dims[-2], key.dims[-2]
         return "causal" if dims_equal(*lengths) else call(mx.tri, *lengths, dtype=DType("bool"))
     if mask is not None and mask.dtype != "bool":
-        return mask.astype(str(query.dtype))
+        return mask.astype(DType(str(query.dtype)))
     return mask
 
 
@@ -122,11 +126,13 @@ def _attend(
 def _logsumexp(
     query: Value, key: Value, mask: Value | None, is_causal: bool, scale: float | None
 ) -> Value:
-    """The log of each query's softmax denominator, in float32 (the second result of fused attention)."""
+    """The log of each query's softmax denominator, float32: the second result of fused kernels."""
     scale = _default_scale(query.dims[-1]) if scale is None else scale
     key = _heads(key, query.dims[1])
     order = (*range(key.ndim - 2), key.ndim - 1, key.ndim - 2)
-    scores = (query.astype("float32") * scale) @ key.astype("float32").transpose(*order)
+    scores = (query.astype(DType("float32")) * scale) @ key.astype(DType("float32")).transpose(
+        *order
+    )
     how = _mask(query, key, mask, is_causal)
     if how == "causal":
         how = call(mx.tri, query.dims[-2], key.dims[-2], dtype=DType("bool"))
@@ -147,6 +153,10 @@ def _scaled_dot_product_flash_attention_for_cpu(
     attn_mask: Value | None = None,
     scale: float | None = None,
 ) -> tuple[Value, Value]:
+    """_scaled_dot_product_flash_attention_for_cpu(Tensor query, Tensor key, Tensor value, float
+    dropout_p=0., bool is_causal=False, *, Tensor? attn_mask=None, float? scale=None) ->
+    (Tensor output, Tensor logsumexp)
+    """
     out = scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale
     )
@@ -166,6 +176,10 @@ def _scaled_dot_product_attention_math(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> tuple[Value, Value]:
+    """_scaled_dot_product_attention_math(Tensor query, Tensor key, Tensor value, Tensor?
+    attn_mask=None, float dropout_p=0., bool is_causal=False, Tensor? dropout_mask=None, *,
+    float? scale=None, bool enable_gqa=False) -> (Tensor, Tensor)
+    """
     out = scaled_dot_product_attention(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale
     )

@@ -78,6 +78,13 @@ def conv(
     dilation: Any = 1,
     groups: Any = 1,
 ) -> Value:
+    """conv1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=[1], SymInt[1]
+        padding=[0], SymInt[1] dilation=[1], SymInt groups=1) -> Tensor
+    conv2d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2]
+        padding=[0, 0], SymInt[2] dilation=[1, 1], SymInt groups=1) -> Tensor
+    conv3d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3]
+        padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1], SymInt groups=1) -> Tensor
+    """
     return _conv(x, weight, bias, stride, padding, dilation, groups)
 
 
@@ -91,6 +98,13 @@ def conv_padding(
     dilation: Any = 1,
     groups: Any = 1,
 ) -> Value:
+    """conv1d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=[1], str
+        padding="valid", SymInt[1] dilation=[1], SymInt groups=1) -> Tensor
+    conv2d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=[1, 1], str
+        padding="valid", SymInt[2] dilation=[1, 1], SymInt groups=1) -> Tensor
+    conv3d.padding(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=[1, 1, 1],
+        str padding="valid", SymInt[3] dilation=[1, 1, 1], SymInt groups=1) -> Tensor
+    """
     return _conv_padded(x, weight, bias, stride, padding, dilation, groups)
 
 
@@ -104,6 +118,9 @@ def _convolution_mode(
     dilation: Any,
     groups: Any,
 ) -> Value:
+    """_convolution_mode(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, str padding,
+    SymInt[] dilation, SymInt groups) -> Tensor
+    """
     return _conv_padded(x, weight, bias, stride, padding, dilation, groups)
 
 
@@ -156,6 +173,16 @@ def conv_transpose(
     groups: Any = 1,
     dilation: Any = 1,
 ) -> Value:
+    """conv_transpose1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=[1],
+        SymInt[1] padding=[0], SymInt[1] output_padding=[0], SymInt groups=1, SymInt[1]
+        dilation=[1]) -> Tensor
+    conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=[1,
+        1], SymInt[2] padding=[0, 0], SymInt[2] output_padding=[0, 0], SymInt groups=1,
+        SymInt[2] dilation=[1, 1]) -> Tensor
+    conv_transpose3d.input(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=[1,
+        1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] output_padding=[0, 0, 0], SymInt groups=1,
+        SymInt[3] dilation=[1, 1, 1]) -> Tensor
+    """
     return _conv_transpose(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -171,6 +198,12 @@ def convolution(
     output_padding: Any,
     groups: Any,
 ) -> Value:
+    """convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding,
+        SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor
+    convolution_overrideable(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride,
+        SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt
+        groups) -> Tensor
+    """
     if transposed:
         return _conv_transpose(x, weight, bias, stride, padding, output_padding, groups, dilation)
     return _conv(x, weight, bias, stride, padding, dilation, groups)
@@ -190,6 +223,13 @@ def _convolution(
     *flags: bool,
     **named_flags: bool,
 ) -> Value:
+    """_convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding,
+        SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups, bool
+        benchmark, bool deterministic, bool cudnn_enabled, bool allow_tf32) -> Tensor
+    _convolution.deprecated(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[]
+        padding, SymInt[] dilation, bool transposed, int[] output_padding, SymInt groups, bool
+        benchmark, bool deterministic, bool cudnn_enabled) -> Tensor
+    """
     return convolution(
         x, weight, bias, stride, padding, dilation, transposed, output_padding, groups
     )
@@ -204,6 +244,11 @@ def slow_conv(
     stride: Any = 1,
     padding: Any = 0,
 ) -> Value:
+    """slow_conv3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None, SymInt[3]
+        stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0]) -> Tensor
+    thnn_conv2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None, SymInt[2]
+        stride=[1, 1], SymInt[2] padding=[0, 0]) -> Tensor
+    """
     return _conv(x, weight, bias, stride, padding, 1, 1)
 
 
@@ -217,6 +262,12 @@ def slow_conv_dilated(
     padding: Any = 0,
     dilation: Any = 1,
 ) -> Value:
+    """slow_conv_dilated2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias=None,
+        SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] dilation=[1, 1]) -> Tensor
+    slow_conv_dilated3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias=None,
+        SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1])
+        -> Tensor
+    """
     return _conv(x, weight, bias, stride, padding, dilation, 1)
 
 
@@ -230,11 +281,17 @@ def conv_depthwise(
     padding: Any,
     dilation: Any,
 ) -> Value:
+    """conv_depthwise3d(Tensor self, Tensor weight, SymInt[3] kernel_size, Tensor? bias, SymInt[3]
+        stride, SymInt[3] padding, SymInt[3] dilation) -> Tensor
+    _conv_depthwise2d(Tensor self, Tensor weight, SymInt[2] kernel_size, Tensor? bias, SymInt[2]
+        stride, SymInt[2] padding, SymInt[2] dilation) -> Tensor
+    """
     return _conv(x, weight, bias, stride, padding, dilation, weight.dims[0])
 
 
 @lowers("aten.conv_tbc.default")
 def conv_tbc(x: Value, weight: Value, bias: Value, pad: int = 0) -> Value:
+    """conv_tbc(Tensor self, Tensor weight, Tensor bias, int pad=0) -> Tensor"""
     # x is [time, batch, channels], weight [kernel, in, out].
     given = settings(CONV, padding=pad)
     out = call("ops.conv1d", x.transpose(1, 0, 2), weight.transpose(2, 0, 1), bias, **given)

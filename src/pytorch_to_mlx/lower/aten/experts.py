@@ -20,6 +20,9 @@ def _grouped_mm(
     bias: Value | None = None,
     out_dtype: str | None = None,
 ) -> Value:
+    """_grouped_mm(Tensor self, Tensor mat2, Tensor? offs=None, Tensor? bias=None, ScalarType?
+    out_dtype=None) -> Tensor
+    """
     if offs is None:
         y = x @ mat2
     elif x.ndim == 2 and mat2.ndim == 3:

@@ -32,26 +32,31 @@ def _unless(value: Any, default: Any) -> Any:
 
 @lowers("aten.mse_loss.default")
 def mse_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
+    """mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor"""
     return call(ops.mse_loss, x, target, **_given(reduction))
 
 
 @lowers("aten.l1_loss.default")
 def l1_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
+    """l1_loss(Tensor self, Tensor target, int reduction=1) -> Tensor"""
     return call(ops.l1_loss, x, target, **_given(reduction))
 
 
 @lowers("aten.smooth_l1_loss.default")
 def smooth_l1_loss(x: Value, target: Value, reduction: int = MEAN, beta: float = 1.0) -> Value:
+    """smooth_l1_loss(Tensor self, Tensor target, int reduction=1, float beta=1.) -> Tensor"""
     return call(ops.smooth_l1_loss, x, target, **_given(reduction, beta=_unless(beta, 1.0)))
 
 
 @lowers("aten.huber_loss.default")
 def huber_loss(x: Value, target: Value, reduction: int = MEAN, delta: float = 1.0) -> Value:
+    """huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.) -> Tensor"""
     return call(ops.huber_loss, x, target, **_given(reduction, delta=_unless(delta, 1.0)))
 
 
 @lowers("aten.kl_div.default")
 def kl_div(x: Value, target: Value, reduction: int = MEAN, *, log_target: bool = False) -> Value:
+    """kl_div(Tensor self, Tensor target, int reduction=1, *, bool log_target=False) -> Tensor"""
     return call(ops.kl_div, x, target, **_given(reduction, log_target=_unless(log_target, False)))
 
 
@@ -59,6 +64,9 @@ def kl_div(x: Value, target: Value, reduction: int = MEAN, *, log_target: bool =
 def binary_cross_entropy(
     x: Value, target: Value, weight: Value | None = None, reduction: int = MEAN
 ) -> Value:
+    """binary_cross_entropy(Tensor self, Tensor target, Tensor? weight=None, int reduction=1) ->
+    Tensor
+    """
     return call(ops.binary_cross_entropy, x, target, **_given(reduction, weight=weight))
 
 
@@ -70,12 +78,16 @@ def binary_cross_entropy_with_logits(
     pos_weight: Value | None = None,
     reduction: int = MEAN,
 ) -> Value:
+    """binary_cross_entropy_with_logits(Tensor self, Tensor target, Tensor? weight=None, Tensor?
+    pos_weight=None, int reduction=1) -> Tensor
+    """
     given = _given(reduction, weight=weight, pos_weight=pos_weight)
     return call(ops.binary_cross_entropy_with_logits, x, target, **given)
 
 
 @lowers("aten.soft_margin_loss.default")
 def soft_margin_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
+    """soft_margin_loss(Tensor self, Tensor target, int reduction=1) -> Tensor"""
     return call(ops.soft_margin_loss, x, target, **_given(reduction))
 
 
@@ -83,6 +95,9 @@ def soft_margin_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
 def poisson_nll_loss(
     x: Value, target: Value, log_input: bool, full: bool, eps: float, reduction: int
 ) -> Value:
+    """poisson_nll_loss(Tensor input, Tensor target, bool log_input, bool full, float eps, int
+    reduction) -> Tensor
+    """
     given = _given(
         reduction,
         log_input=_unless(log_input, True),
@@ -96,6 +111,9 @@ def poisson_nll_loss(
 def hinge_embedding_loss(
     x: Value, target: Value, margin: float = 1.0, reduction: int = MEAN
 ) -> Value:
+    """hinge_embedding_loss(Tensor self, Tensor target, float margin=1., int reduction=1) ->
+    Tensor
+    """
     return call(
         ops.hinge_embedding_loss, x, target, **_given(reduction, margin=_unless(margin, 1.0))
     )
@@ -105,6 +123,9 @@ def hinge_embedding_loss(
 def margin_ranking_loss(
     input1: Value, input2: Value, target: Value, margin: float = 0.0, reduction: int = MEAN
 ) -> Value:
+    """margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margin=0., int
+    reduction=1) -> Tensor
+    """
     given = _given(reduction, margin=_unless(margin, 0.0))
     return call(ops.margin_ranking_loss, input1, input2, target, **given)
 
@@ -113,6 +134,9 @@ def margin_ranking_loss(
 def cosine_embedding_loss(
     input1: Value, input2: Value, target: Value, margin: float = 0.0, reduction: int = MEAN
 ) -> Value:
+    """cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, float margin=0., int
+    reduction=1) -> Tensor
+    """
     given = _given(reduction, margin=_unless(margin, 0.0))
     return call(ops.cosine_embedding_loss, input1, input2, target, **given)
 
@@ -128,6 +152,9 @@ def triplet_margin_loss(
     swap: bool = False,
     reduction: int = MEAN,
 ) -> Value:
+    """triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, float margin=1., float
+    p=2., float eps=9.9999999999999995e-07, bool swap=False, int reduction=1) -> Tensor
+    """
     given = _given(
         reduction,
         margin=_unless(margin, 1.0),
@@ -147,12 +174,16 @@ def multi_margin_loss(
     weight: Value | None = None,
     reduction: int = MEAN,
 ) -> Value:
+    """multi_margin_loss(Tensor self, Tensor target, Scalar p=1, Scalar margin=1, Tensor?
+    weight=None, int reduction=1) -> Tensor
+    """
     given = _given(reduction, p=_unless(p, 1), margin=_unless(margin, 1), weight=weight)
     return call(ops.multi_margin_loss, x, target, **given)
 
 
 @lowers("aten.multilabel_margin_loss.default")
 def multilabel_margin_loss(x: Value, target: Value, reduction: int = MEAN) -> Value:
+    """multilabel_margin_loss(Tensor self, Tensor target, int reduction=1) -> Tensor"""
     return call(ops.multilabel_margin_loss, x, target, **_given(reduction))
 
 
@@ -170,6 +201,9 @@ def cross_entropy_loss(
     ignore_index: Any = -100,
     label_smoothing: float = 0.0,
 ) -> Value:
+    """cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt
+    ignore_index=-100, float label_smoothing=0.) -> Tensor
+    """
     if DType(str(target.dtype)).is_floating:
         target = _classes_last(target)
     given = _given(
@@ -189,6 +223,13 @@ def nll_loss(
     reduction: int = MEAN,
     ignore_index: Any = -100,
 ) -> Value:
+    """nll_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt
+        ignore_index=-100) -> Tensor
+    nll_loss2d(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt
+        ignore_index=-100) -> Tensor
+    nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt
+        ignore_index=-100) -> Tensor
+    """
     given = _given(reduction, weight=weight, ignore_index=_unless(ignore_index, -100))
     return call(ops.nll_loss, _classes_last(x), target, **given)
 
@@ -197,11 +238,16 @@ def nll_loss(
 def nll_loss_forward(
     x: Value, target: Value, weight: Value | None, reduction: int, ignore_index: Any
 ) -> tuple[Value, Value]:
+    """nll_loss_forward(Tensor self, Tensor target, Tensor? weight, int reduction, SymInt
+        ignore_index) -> (Tensor output, Tensor total_weight)
+    nll_loss2d_forward(Tensor self, Tensor target, Tensor? weight, int reduction, SymInt
+        ignore_index) -> (Tensor output, Tensor total_weight)
+    """
     counted = call(mx.not_equal, target, ignore_index)
     if weight is not None:
         ids = call(mx.where, counted, target, 0)
         counted = call(mx.where, counted, call("getitem", weight, (ids,)), 0.0)
-    total = call(mx.sum, counted).astype(str(x.dtype))
+    total = call(mx.sum, counted).astype(DType(str(x.dtype)))
     total = total if reduction else total * 0
     return nll_loss(x, target, weight, reduction, ignore_index), total
 
@@ -220,6 +266,9 @@ def ctc_loss(
     reduction: int = MEAN,
     zero_infinity: bool = False,
 ) -> Value:
+    """ctc_loss.Tensor(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor
+    target_lengths, int blank=0, int reduction=1, bool zero_infinity=False) -> Tensor
+    """
     given = _given(reduction, blank=_unless(blank, 0), zero_infinity=_unless(zero_infinity, False))
     return call(ops_ctc_loss, log_probs, targets, input_lengths, target_lengths, **given)
 
@@ -234,12 +283,16 @@ def ctc_loss_int_list(
     reduction: int = MEAN,
     zero_infinity: bool = False,
 ) -> Value:
+    """ctc_loss.IntList(Tensor log_probs, Tensor targets, int[] input_lengths, int[]
+    target_lengths, int blank=0, int reduction=1, bool zero_infinity=False) -> Tensor
+    """
     lengths = _lengths(input_lengths), _lengths(target_lengths)
     return ctc_loss(log_probs, targets, *lengths, blank, reduction, zero_infinity)
 
 
 @lowers("aten.cosine_similarity.default")
 def cosine_similarity(x1: Value, x2: Value, dim: int = 1, eps: float = 1e-8) -> Value:
+    """cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor"""
     given = {} if eps == 1e-8 else {"eps": eps}
     return call(ops_cosine_similarity, x1, x2, axis=dim, **given)
 
@@ -248,6 +301,9 @@ def cosine_similarity(x1: Value, x2: Value, dim: int = 1, eps: float = 1e-8) -> 
 def pairwise_distance(
     x1: Value, x2: Value, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Value:
+    """pairwise_distance(Tensor x1, Tensor x2, float p=2., float eps=9.9999999999999995e-07, bool
+    keepdim=False) -> Tensor
+    """
     given = {k: v for k, v, d in (("p", p, 2.0), ("eps", eps, 1e-6)) if v != d}
     distance = call(distance_norm, x1, x2, **given)
     return call(mx.expand_dims, distance, -1) if keepdim else distance
@@ -255,19 +311,25 @@ def pairwise_distance(
 
 @lowers("aten.cdist.default")
 def cdist(x1: Value, x2: Value, p: float = 2.0, compute_mode: int | None = None) -> Value:
+    """cdist(Tensor x1, Tensor x2, float p=2., int? compute_mode=None) -> Tensor"""
     return call("ops.cdist", x1, x2, **({} if p == 2 else {"p": p}))
 
 
 @lowers("aten._cdist_forward.default")
 def _cdist_forward(x1: Value, x2: Value, p: float, compute_mode: int | None) -> Value:
+    """_cdist_forward(Tensor x1, Tensor x2, float p, int? compute_mode) -> Tensor"""
     return cdist(x1, x2, p)
 
 
 @lowers("aten._euclidean_dist.default")
 def _euclidean_dist(x1: Value, x2: Value) -> Value:
+    """_euclidean_dist(Tensor x1, Tensor x2) -> Tensor"""
     return cdist(x1, x2)
 
 
 @lowers("aten.pdist.default", "aten._pdist_forward.default")
 def pdist(x: Value, p: float = 2.0) -> Value:
+    """pdist(Tensor self, float p=2.) -> Tensor
+    _pdist_forward(Tensor self, float p=2.) -> Tensor
+    """
     return call("ops.pdist", x, **({} if p == 2 else {"p": p}))

@@ -7,6 +7,7 @@ from typing import Any
 import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
 from pytorch_to_mlx.lower.aten._channels import weights
 from pytorch_to_mlx.ops.indexing import embedding_bag as ops_embedding_bag
@@ -16,6 +17,7 @@ BAG_MODES = ("sum", "mean", "max")
 
 @lowers("aten.linear.default")
 def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
+    """linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor"""
     if weight.ndim == 1:
         y = call(mx.matmul, x, weight)
         return y if bias is None else y + bias
@@ -24,6 +26,7 @@ def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
 
 @lowers("aten.bilinear.default")
 def bilinear(input1: Value, input2: Value, weight: Value, bias: Value | None = None) -> Value:
+    """bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor"""
     return call("ops.bilinear", input1, input2, weight, *weights(bias))
 
 
@@ -35,6 +38,9 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Value:
+    """embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool
+    scale_grad_by_freq=False, bool sparse=False) -> Tensor
+    """
     return call("ops.embedding", weight, indices)
 
 
@@ -69,6 +75,10 @@ def embedding_bag(
     per_sample_weights: Value | None = None,
     include_last_offset: bool = False,
 ) -> tuple[Any, ...]:
+    """embedding_bag(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq=False,
+    int mode=0, bool sparse=False, Tensor? per_sample_weights=None, bool
+    include_last_offset=False) -> (Tensor, Tensor, Tensor, Tensor)
+    """
     return _bag(weight, indices, offsets, mode, per_sample_weights, include_last_offset, None)
 
 
@@ -88,6 +98,17 @@ def embedding_bag_padding_idx(
     include_last_offset: bool = False,
     padding_idx: int | None = -1,
 ) -> tuple[Any, ...]:
+    """embedding_bag.padding_idx(Tensor weight, Tensor indices, Tensor offsets, bool
+        scale_grad_by_freq, int mode, bool sparse, Tensor? per_sample_weights, bool
+        include_last_offset, int? padding_idx) -> (Tensor, Tensor, Tensor, Tensor)
+    _embedding_bag(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq=False,
+        int mode=0, bool sparse=False, Tensor? per_sample_weights=None, bool
+        include_last_offset=False, int padding_idx=-1) -> (Tensor, Tensor, Tensor, Tensor)
+    _embedding_bag_forward_only(Tensor weight, Tensor indices, Tensor offsets, bool
+        scale_grad_by_freq=False, int mode=0, bool sparse=False, Tensor?
+        per_sample_weights=None, bool include_last_offset=False, int padding_idx=-1) -> (Tensor,
+        Tensor, Tensor, Tensor)
+    """
     rest = per_sample_weights, include_last_offset, padding_idx
     return _bag(weight, indices, offsets, mode, *rest)
 
@@ -102,6 +123,11 @@ ACTIVE_DROPOUT = "dropout that is on at inference; call eval() first, or pass tr
     "aten.feature_alpha_dropout.default",
 )
 def dropout(x: Value, p: float, train: bool) -> Value:
+    """dropout(Tensor input, float p, bool train) -> Tensor
+    feature_dropout(Tensor input, float p, bool train) -> Tensor
+    alpha_dropout(Tensor input, float p, bool train) -> Tensor
+    feature_alpha_dropout(Tensor input, float p, bool train) -> Tensor
+    """
     if train and p > 0:
         raise Unsupported(ACTIVE_DROPOUT)
     return x
@@ -109,6 +135,7 @@ def dropout(x: Value, p: float, train: bool) -> Value:
 
 @lowers("aten.native_dropout.default")
 def native_dropout(x: Value, p: float, train: bool | None) -> tuple[Value, Value]:
+    """native_dropout(Tensor input, float p, bool? train) -> (Tensor, Tensor)"""
     if (train is None or train) and p > 0:
         raise Unsupported(ACTIVE_DROPOUT)
-    return x, call(mx.ones_like, x).astype("bool")
+    return x, call(mx.ones_like, x).astype(DType("bool"))

@@ -35,6 +35,9 @@ def layer_norm(
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> Value:
+    """layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, Tensor? bias=None,
+    float eps=1.0000000000000001e-05, bool cudnn_enable=True) -> Tensor
+    """
     merged, w, b = _over_last(x, normalized_shape, weight, bias)
     y = call(mx.fast.layer_norm, merged, w, b, eps)
     return y if merged is x else y.reshape(*x.dims)
@@ -48,6 +51,9 @@ def native_layer_norm(
     bias: Value | None,
     eps: float,
 ) -> tuple[Value, Value, Value]:
+    """native_layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight, Tensor? bias,
+    float eps) -> (Tensor, Tensor, Tensor)
+    """
     axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
     mean = call(mx.mean, x, axis=axes, keepdims=True)
     variance = call(mx.var, x, axis=axes, keepdims=True)
@@ -61,6 +67,9 @@ def rms_norm(
     weight: Value | None = None,
     eps: float | None = None,
 ) -> Value:
+    """rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) ->
+    Tensor
+    """
     eps = DTYPE_EPS[str(x.dtype)] if eps is None else eps
     merged, w = _over_last(x, normalized_shape, weight)
     y = call(mx.fast.rms_norm, merged, w, eps)
@@ -71,6 +80,9 @@ def rms_norm(
 def _fused_rms_norm(
     x: Value, normalized_shape: tuple[Any, ...], weight: Value | None, eps: float | None
 ) -> tuple[Value, Value]:
+    """_fused_rms_norm(Tensor input, int[] normalized_shape, Tensor? weight, float? eps) ->
+    (Tensor, Tensor)
+    """
     axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
     mean = call(mx.mean, call(mx.square, x), axis=axes, keepdims=True)
     rstd = call(mx.rsqrt, mean + (DTYPE_EPS[str(x.dtype)] if eps is None else eps))
@@ -103,7 +115,7 @@ def _batch_norm(
     training: bool,
     eps: float,
 ) -> tuple[Value, Value, Value]:
-    """The normalised array, and the batch's mean and ``1 / sqrt(var + eps)`` where torch returns them."""
+    """The normalised array, and the batch's mean and ``1 / sqrt(var + eps)`` if they were used."""
     if not training and mean is not None and var is not None:
         return _eval_batch_norm(x, mean, var, weight, bias, eps), _nothing(), _nothing()
     batch_mean, batch_var = _statistics(x)
@@ -129,6 +141,9 @@ def _native_batch_norm_legit_no_training(
     momentum: float,
     eps: float,
 ) -> tuple[Value, Value, Value]:
+    """_native_batch_norm_legit_no_training(Tensor input, Tensor? weight, Tensor? bias, Tensor
+    running_mean, Tensor running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor)
+    """
     return _batch_norm(x, weight, bias, running_mean, running_var, False, eps)
 
 
@@ -143,6 +158,12 @@ def native_batch_norm(
     momentum: float,
     eps: float,
 ) -> tuple[Value, Value, Value]:
+    """native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor?
+        running_var, bool training, float momentum, float eps) -> (Tensor, Tensor, Tensor)
+    _native_batch_norm_legit(Tensor input, Tensor? weight, Tensor? bias, Tensor(a!)
+        running_mean, Tensor(b!) running_var, bool training, float momentum, float eps) ->
+        (Tensor, Tensor, Tensor)
+    """
     return _batch_norm(x, weight, bias, running_mean, running_var, training, eps)
 
 
@@ -150,6 +171,9 @@ def native_batch_norm(
 def _native_batch_norm_legit_no_stats(
     x: Value, weight: Value | None, bias: Value | None, training: bool, momentum: float, eps: float
 ) -> tuple[Value, Value, Value]:
+    """_native_batch_norm_legit.no_stats(Tensor input, Tensor? weight, Tensor? bias, bool training,
+    float momentum, float eps) -> (Tensor, Tensor, Tensor)
+    """
     return _batch_norm(x, weight, bias, None, None, training, eps)
 
 
@@ -164,6 +188,10 @@ def _native_batch_norm_legit_functional(
     momentum: float,
     eps: float,
 ) -> tuple[Value, ...]:
+    """_native_batch_norm_legit_functional(Tensor input, Tensor? weight, Tensor? bias, Tensor
+    running_mean, Tensor running_var, bool training, float momentum, float eps) -> (Tensor,
+    Tensor, Tensor, Tensor running_mean_out, Tensor running_var_out)
+    """
     results = _batch_norm(x, weight, bias, running_mean, running_var, training, eps)
     stats = (
         _running(x, running_mean, running_var, momentum)
@@ -183,6 +211,9 @@ def _batch_norm_no_update(
     momentum: float,
     eps: float,
 ) -> tuple[Value, ...]:
+    """_batch_norm_no_update(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean,
+    Tensor? running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor, Tensor)
+    """
     return *_batch_norm(x, weight, bias, running_mean, running_var, False, eps), _nothing()
 
 
@@ -196,6 +227,10 @@ def _batch_norm_with_update_functional(
     momentum: float,
     eps: float,
 ) -> tuple[Value, ...]:
+    """_batch_norm_with_update_functional(Tensor input, Tensor? weight, Tensor? bias, Tensor
+    running_mean, Tensor running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor,
+    Tensor, Tensor running_mean_out, Tensor running_var_out)
+    """
     results = _batch_norm(x, weight, bias, None, None, True, eps)
     return *results, _nothing(), *_running(x, running_mean, running_var, momentum)
 
@@ -212,6 +247,9 @@ def batch_norm(
     eps: float,
     cudnn_enabled: bool,
 ) -> Value:
+    """batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor?
+    running_var, bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor
+    """
     return _batch_norm(x, weight, bias, running_mean, running_var, training, eps)[0]
 
 
@@ -224,6 +262,9 @@ def group_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Value:
+    """group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float
+    eps=1.0000000000000001e-05, bool cudnn_enabled=True) -> Tensor
+    """
     return to_first(call("ops.group_norm", to_last(x), num_groups, weight, bias, eps))
 
 
@@ -238,6 +279,9 @@ def native_group_norm(
     group: int,
     eps: float,
 ) -> tuple[Value, Value, Value]:
+    """native_group_norm(Tensor input, Tensor? weight, Tensor? bias, SymInt N, SymInt C, SymInt
+    HxW, int group, float eps) -> (Tensor, Tensor, Tensor)
+    """
     grouped = x.reshape(x.dims[0], group, product(x.dims[1:]) // group)
     mean, var = call(mx.mean, grouped, axis=-1), call(mx.var, grouped, axis=-1)
     return group_norm(x, group, weight, bias, eps), mean, call(mx.rsqrt, var + eps)
@@ -255,6 +299,10 @@ def instance_norm(
     eps: float,
     cudnn_enabled: bool,
 ) -> Value:
+    """instance_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor?
+    running_var, bool use_input_stats, float momentum, float eps, bool cudnn_enabled) ->
+    Tensor
+    """
     if not use_input_stats and running_mean is not None and running_var is not None:
         return _eval_batch_norm(x, running_mean, running_var, weight, bias, eps)
     return to_first(call("ops.instance_norm", to_last(x), weight, bias, eps))
@@ -268,6 +316,7 @@ def _norm_except(v: Value, dim: int) -> Value:
 
 @lowers("aten.norm_except_dim.default")
 def norm_except_dim(v: Value, pow: int = 2, dim: int = 0) -> Value:
+    """norm_except_dim(Tensor v, int pow=2, int dim=0) -> Tensor"""
     if pow == 2:
         return _norm_except(v, dim)
     axes = None if dim == -1 else tuple(a for a in range(v.ndim) if a != dim)
@@ -277,10 +326,12 @@ def norm_except_dim(v: Value, pow: int = 2, dim: int = 0) -> Value:
 
 @lowers("aten._weight_norm.default")
 def _weight_norm(v: Value, g: Value, dim: int = 0) -> Value:
+    """_weight_norm(Tensor v, Tensor g, int dim=0) -> Tensor"""
     return v * (g / _norm_except(v, dim))
 
 
 @lowers("aten._weight_norm_interface.default")
 def _weight_norm_interface(v: Value, g: Value, dim: int = 0) -> tuple[Value, Value]:
+    """_weight_norm_interface(Tensor v, Tensor g, int dim=0) -> (Tensor, Tensor)"""
     norm = _norm_except(v, dim)
     return v * (g / norm), norm

@@ -49,21 +49,25 @@ def _pad(x: Value, pad: Any, mode: str, value: Any = None) -> Value:
 
 @lowers("aten.pad.default")
 def pad(x: Value, pad: Any, mode: str = "constant", value: float | None = None) -> Value:
+    """pad(Tensor self, SymInt[] pad, str mode="constant", float? value=None) -> Tensor"""
     return _pad(x, pad, mode, value)
 
 
 @lowers("aten.constant_pad_nd.default")
 def constant_pad_nd(x: Value, pad: Any, value: Any = 0) -> Value:
+    """constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor"""
     return _pad(x, pad, "constant", value)
 
 
 @lowers("aten._pad_enum.default")
 def _pad_enum(x: Value, pad: Any, mode: int, value: float | None = None) -> Value:
+    """_pad_enum(Tensor self, SymInt[] pad, int mode, float? value=None) -> Tensor"""
     return _pad(x, pad, ENUM[mode], value)
 
 
 @lowers("aten._pad_circular.default")
 def _pad_circular(x: Value, pad: Any) -> Value:
+    """_pad_circular(Tensor self, SymInt[] pad) -> Tensor"""
     return _pad(x, pad, "circular")
 
 
@@ -73,6 +77,10 @@ def _pad_circular(x: Value, pad: Any) -> Value:
     "aten.reflection_pad3d.default",
 )
 def reflection_pad(x: Value, padding: Any) -> Value:
+    """reflection_pad1d(Tensor self, SymInt[2] padding) -> Tensor
+    reflection_pad2d(Tensor self, SymInt[4] padding) -> Tensor
+    reflection_pad3d(Tensor self, SymInt[6] padding) -> Tensor
+    """
     return _pad(x, padding, "reflect")
 
 
@@ -82,4 +90,8 @@ def reflection_pad(x: Value, padding: Any) -> Value:
     "aten.replication_pad3d.default",
 )
 def replication_pad(x: Value, padding: Any) -> Value:
+    """replication_pad1d(Tensor self, SymInt[2] padding) -> Tensor
+    replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor
+    replication_pad3d(Tensor self, SymInt[6] padding) -> Tensor
+    """
     return _pad(x, padding, "replicate")

@@ -48,6 +48,9 @@ def max_pool1d(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Value:
+    """max_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=[0], int[1]
+    dilation=[1], bool ceil_mode=False) -> Tensor
+    """
     return _max_pool(1, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -60,6 +63,9 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Value:
+    """max_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, int[2]
+    dilation=1, bool ceil_mode=False) -> Tensor
+    """
     return _max_pool(2, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -72,6 +78,9 @@ def max_pool3d(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Value:
+    """max_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, int[3]
+    dilation=1, bool ceil_mode=False) -> Tensor
+    """
     return _max_pool(3, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -84,6 +93,9 @@ def max_pool1d_with_indices(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> tuple[Value, Value]:
+    """max_pool1d_with_indices(Tensor self, int[1] kernel_size, int[1] stride=[], int[1]
+    padding=[0], int[1] dilation=[1], bool ceil_mode=False) -> (Tensor, Tensor)
+    """
     return _max_pool_with_indices(1, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -96,6 +108,9 @@ def max_pool2d_with_indices(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> tuple[Value, Value]:
+    """max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0,
+    int[2] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)
+    """
     return _max_pool_with_indices(2, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -108,6 +123,9 @@ def max_pool3d_with_indices(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> tuple[Value, Value]:
+    """max_pool3d_with_indices(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0,
+    int[3] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)
+    """
     return _max_pool_with_indices(3, x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -141,6 +159,9 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Value:
+    """avg_pool1d(Tensor self, int[1] kernel_size, int[1] stride=[], int[1] padding=[0], bool
+    ceil_mode=False, bool count_include_pad=True) -> Tensor
+    """
     return _avg_pool(1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
@@ -154,6 +175,9 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Value:
+    """avg_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, bool
+    ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor
+    """
     return _avg_pool(
         2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
@@ -169,6 +193,9 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Value:
+    """avg_pool3d(Tensor self, int[3] kernel_size, int[3] stride=[], int[3] padding=0, bool
+    ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor
+    """
     return _avg_pool(
         3, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
@@ -185,16 +212,23 @@ def _adaptive_avg_pool(axes: int, x: Value, output_size: Any) -> Value:
 
 @lowers("aten.adaptive_avg_pool1d.default")
 def adaptive_avg_pool1d(x: Value, output_size: Any) -> Value:
+    """adaptive_avg_pool1d(Tensor self, int[1] output_size) -> Tensor"""
     return _adaptive_avg_pool(1, x, output_size)
 
 
 @lowers("aten.adaptive_avg_pool2d.default", "aten._adaptive_avg_pool2d.default")
 def adaptive_avg_pool2d(x: Value, output_size: Any) -> Value:
+    """adaptive_avg_pool2d(Tensor self, SymInt[2] output_size) -> Tensor
+    _adaptive_avg_pool2d(Tensor self, SymInt[2] output_size) -> Tensor
+    """
     return _adaptive_avg_pool(2, x, output_size)
 
 
 @lowers("aten.adaptive_avg_pool3d.default", "aten._adaptive_avg_pool3d.default")
 def adaptive_avg_pool3d(x: Value, output_size: Any) -> Value:
+    """adaptive_avg_pool3d(Tensor self, SymInt[3] output_size) -> Tensor
+    _adaptive_avg_pool3d(Tensor self, SymInt[3] output_size) -> Tensor
+    """
     return _adaptive_avg_pool(3, x, output_size)
 
 
@@ -208,16 +242,19 @@ def _adaptive_max_pool(axes: int, x: Value, output_size: Any) -> tuple[Value, Va
 
 @lowers("aten.adaptive_max_pool1d.default")
 def adaptive_max_pool1d(x: Value, output_size: Any) -> tuple[Value, Value]:
+    """adaptive_max_pool1d(Tensor self, int[1] output_size) -> (Tensor, Tensor)"""
     return _adaptive_max_pool(1, x, output_size)
 
 
 @lowers("aten.adaptive_max_pool2d.default")
 def adaptive_max_pool2d(x: Value, output_size: Any) -> tuple[Value, Value]:
+    """adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)"""
     return _adaptive_max_pool(2, x, output_size)
 
 
 @lowers("aten.adaptive_max_pool3d.default")
 def adaptive_max_pool3d(x: Value, output_size: Any) -> tuple[Value, Value]:
+    """adaptive_max_pool3d(Tensor self, int[3] output_size) -> (Tensor, Tensor)"""
     return _adaptive_max_pool(3, x, output_size)
 
 
@@ -229,11 +266,15 @@ def _max_unpool(axes: int, x: Value, indices: Value, output_size: Any) -> Value:
 
 @lowers("aten.max_unpool2d.default")
 def max_unpool2d(x: Value, indices: Value, output_size: Any) -> Value:
+    """max_unpool2d(Tensor self, Tensor indices, SymInt[2] output_size) -> Tensor"""
     return _max_unpool(2, x, indices, output_size)
 
 
 @lowers("aten.max_unpool3d.default")
 def max_unpool3d(x: Value, indices: Value, output_size: Any, stride: Any, padding: Any) -> Value:
+    """max_unpool3d(Tensor self, Tensor indices, SymInt[3] output_size, int[3] stride, int[3]
+    padding) -> Tensor
+    """
     return _max_unpool(3, x, indices, output_size)
 
 
@@ -248,6 +289,9 @@ def _fractional(
 def fractional_max_pool2d(
     x: Value, kernel_size: Any, output_size: Any, random_samples: Value
 ) -> tuple[Value, Value]:
+    """fractional_max_pool2d(Tensor self, int[2] kernel_size, int[2] output_size, Tensor
+    random_samples) -> (Tensor, Tensor)
+    """
     return _fractional(2, x, kernel_size, output_size, random_samples)
 
 
@@ -255,4 +299,7 @@ def fractional_max_pool2d(
 def fractional_max_pool3d(
     x: Value, kernel_size: Any, output_size: Any, random_samples: Value
 ) -> tuple[Value, Value]:
+    """fractional_max_pool3d(Tensor self, int[3] kernel_size, int[3] output_size, Tensor
+    random_samples) -> (Tensor, Tensor)
+    """
     return _fractional(3, x, kernel_size, output_size, random_samples)

@@ -43,6 +43,11 @@ def _inside(x: Value, scale: Any, zero_point: Any, low: int, high: int) -> Value
 def fake_quantize_per_tensor_affine(
     x: Value, scale: Any, zero_point: Any, quant_min: int, quant_max: int
 ) -> Value:
+    """fake_quantize_per_tensor_affine(Tensor self, float scale, int zero_point, int quant_min, int
+        quant_max) -> Tensor
+    fake_quantize_per_tensor_affine.tensor_qparams(Tensor self, Tensor scale, Tensor zero_point,
+        int quant_min, int quant_max) -> Tensor
+    """
     return _fake(x, scale, zero_point, quant_min, quant_max)
 
 
@@ -50,6 +55,9 @@ def fake_quantize_per_tensor_affine(
 def fake_quantize_per_tensor_affine_cachemask(
     x: Value, scale: float, zero_point: int, quant_min: int, quant_max: int
 ) -> tuple[Value, Value]:
+    """fake_quantize_per_tensor_affine_cachemask(Tensor self, float scale, int zero_point, int
+    quant_min, int quant_max) -> (Tensor output, Tensor mask)
+    """
     settings = scale, zero_point, quant_min, quant_max
     return _fake(x, *settings), _inside(x, *settings)
 
@@ -58,6 +66,9 @@ def fake_quantize_per_tensor_affine_cachemask(
 def fake_quantize_per_channel_affine(
     x: Value, scale: Value, zero_point: Value, axis: int, quant_min: int, quant_max: int
 ) -> Value:
+    """fake_quantize_per_channel_affine(Tensor self, Tensor scale, Tensor zero_point, int axis, int
+    quant_min, int quant_max) -> Tensor
+    """
     settings = _along(scale, x, axis), _along(zero_point, x, axis)
     return _fake(x, *settings, quant_min, quant_max)
 
@@ -66,6 +77,9 @@ def fake_quantize_per_channel_affine(
 def fake_quantize_per_channel_affine_cachemask(
     x: Value, scale: Value, zero_point: Value, axis: int, quant_min: int, quant_max: int
 ) -> tuple[Value, Value]:
+    """fake_quantize_per_channel_affine_cachemask(Tensor self, Tensor scale, Tensor zero_point, int
+    axis, int quant_min, int quant_max) -> (Tensor output, Tensor mask)
+    """
     settings = _along(scale, x, axis), _along(zero_point, x, axis), quant_min, quant_max
     return _fake(x, *settings), _inside(x, *settings)
 
@@ -74,6 +88,13 @@ def fake_quantize_per_channel_affine_cachemask(
 def quantize_per_tensor(
     x: Value, scale: Any, zero_point: Any, quant_min: Any, quant_max: Any, dtype: str
 ) -> Value:
+    """quantize_per_tensor(Tensor input, float scale, int zero_point, int quant_min, int quant_max,
+        ScalarType dtype) -> Tensor
+    quantize_per_tensor.tensor(Tensor input, Tensor scale, Tensor zero_point, int quant_min, int
+        quant_max, ScalarType dtype) -> Tensor
+    quantize_per_tensor.tensor2(Tensor input, Tensor scale, Tensor zero_point, Tensor quant_min,
+        Tensor quant_max, ScalarType dtype) -> Tensor
+    """
     return _quantize(x, scale, zero_point, quant_min, quant_max).astype(dtype)
 
 
@@ -88,6 +109,13 @@ def dequantize_per_tensor(
     *,
     out_dtype: str | None = None,
 ) -> Value:
+    """dequantize_per_tensor(Tensor input, float scale, int zero_point, int quant_min, int
+        quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor
+    dequantize_per_tensor.tensor(Tensor input, Tensor scale, Tensor zero_point, int quant_min,
+        int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor
+    dequantize_per_tensor.tensor2(Tensor input, Tensor scale, Tensor zero_point, Tensor
+        quant_min, Tensor quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor
+    """
     return ((x.astype(FLOAT) - zero_point) * scale).astype(out_dtype or FLOAT)
 
 
@@ -101,6 +129,9 @@ def quantize_per_channel(
     quant_max: int,
     dtype: str,
 ) -> Value:
+    """quantize_per_channel(Tensor input, Tensor scales, Tensor zero_points, int axis, int
+    quant_min, int quant_max, ScalarType dtype) -> Tensor
+    """
     settings = _along(scales, x, axis), _along(zero_points, x, axis)
     return _quantize(x, *settings, quant_min, quant_max).astype(dtype)
 
@@ -117,6 +148,9 @@ def dequantize_per_channel(
     *,
     out_dtype: str | None = None,
 ) -> Value:
+    """dequantize_per_channel(Tensor input, Tensor scales, Tensor? zero_points, int axis, int
+    quant_min, int quant_max, ScalarType dtype, *, ScalarType? out_dtype=None) -> Tensor
+    """
     whole = x.astype(FLOAT)
     whole = whole if zero_points is None else whole - _along(zero_points, x, axis)
     return (whole * _along(scales, x, axis)).astype(out_dtype or FLOAT)
@@ -126,6 +160,9 @@ def dequantize_per_channel(
 def choose_qparams(
     x: Value, quant_min: int, quant_max: int, eps: float, dtype: str
 ) -> tuple[Value, Value]:
+    """choose_qparams.tensor(Tensor input, int quant_min, int quant_max, float eps, ScalarType
+    dtype) -> (Tensor, Tensor)
+    """
     low = call(mx.minimum, call(mx.min, x), 0.0)
     high = call(mx.maximum, call(mx.max, x), 0.0)
     scale = call(mx.maximum, (high - low) / float(quant_max - quant_min), eps)
@@ -135,4 +172,5 @@ def choose_qparams(
 
 @lowers("aten._weight_int8pack_mm.default")
 def _weight_int8pack_mm(x: Value, mat2: Value, scales: Value) -> Value:
-    return call("ops.linear", x, mat2.astype(str(x.dtype))) * scales
+    """_weight_int8pack_mm(Tensor self, Tensor mat2, Tensor scales) -> Tensor"""
+    return call("ops.linear", x, mat2.astype(DType(str(x.dtype)))) * scales

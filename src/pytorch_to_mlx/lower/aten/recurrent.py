@@ -56,6 +56,10 @@ def lstm(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Value, Value, Value]:
+    """lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers,
+    float dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor,
+    Tensor)
+    """
     return _stacked(
         ops.lstm,
         x,
@@ -82,6 +86,9 @@ def gru(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Value, Value]:
+    """gru.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float
+    dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)
+    """
     return _stacked(
         ops.gru,
         x,
@@ -108,6 +115,9 @@ def rnn_tanh(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Value, Value]:
+    """rnn_tanh.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers,
+    float dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)
+    """
     return _stacked(
         ops.rnn_tanh,
         x,
@@ -134,6 +144,9 @@ def rnn_relu(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Value, Value]:
+    """rnn_relu.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers,
+    float dropout, bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)
+    """
     return _stacked(
         ops.rnn_relu,
         x,
@@ -150,11 +163,25 @@ def rnn_relu(
 
 @lowers("aten.lstm.data", "aten.gru.data", "aten.rnn_tanh.data", "aten.rnn_relu.data")
 def packed(data: Value, batch_sizes: Value, *others: Any) -> Any:
+    """lstm.data(Tensor data, Tensor batch_sizes, Tensor[] hx, Tensor[] params, bool has_biases,
+        int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor,
+        Tensor)
+    gru.data(Tensor data, Tensor batch_sizes, Tensor hx, Tensor[] params, bool has_biases, int
+        num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)
+    rnn_tanh.data(Tensor data, Tensor batch_sizes, Tensor hx, Tensor[] params, bool has_biases,
+        int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)
+    rnn_relu.data(Tensor data, Tensor batch_sizes, Tensor hx, Tensor[] params, bool has_biases,
+        int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)
+    """
     raise Unsupported(PACKED)
 
 
 @lowers("aten._pack_padded_sequence.default", "aten._pad_packed_sequence.default")
 def pack(*args: Any) -> Any:
+    """_pack_padded_sequence(Tensor input, Tensor lengths, bool batch_first) -> (Tensor, Tensor)
+    _pad_packed_sequence(Tensor data, Tensor batch_sizes, bool batch_first, Scalar
+        padding_value, int total_length) -> (Tensor, Tensor)
+    """
     raise Unsupported(PACKED)
 
 
@@ -167,6 +194,9 @@ def lstm_cell(
     b_ih: Value | None = None,
     b_hh: Value | None = None,
 ) -> tuple[Value, Value]:
+    """lstm_cell(Tensor input, Tensor[] hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, Tensor?
+    b_hh=None) -> (Tensor, Tensor)
+    """
     return call(ops.lstm_cell, x, *hx, w_ih, w_hh, *weights(b_ih, b_hh))
 
 
@@ -179,6 +209,9 @@ def gru_cell(
     b_ih: Value | None = None,
     b_hh: Value | None = None,
 ) -> Value:
+    """gru_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, Tensor?
+    b_hh=None) -> Tensor
+    """
     return call(ops.gru_cell, x, hx, w_ih, w_hh, *weights(b_ih, b_hh))
 
 
@@ -191,6 +224,9 @@ def rnn_tanh_cell(
     b_ih: Value | None = None,
     b_hh: Value | None = None,
 ) -> Value:
+    """rnn_tanh_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, Tensor?
+    b_hh=None) -> Tensor
+    """
     return call(ops.rnn_cell, x, hx, w_ih, w_hh, *weights(b_ih, b_hh))
 
 
@@ -203,4 +239,7 @@ def rnn_relu_cell(
     b_ih: Value | None = None,
     b_hh: Value | None = None,
 ) -> Value:
+    """rnn_relu_cell(Tensor input, Tensor hx, Tensor w_ih, Tensor w_hh, Tensor? b_ih=None, Tensor?
+    b_hh=None) -> Tensor
+    """
     return call(ops.rnn_cell, x, hx, w_ih, w_hh, *weights(b_ih, b_hh), nonlinearity="relu")

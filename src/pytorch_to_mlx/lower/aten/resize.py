@@ -78,6 +78,7 @@ def _smooth(
 
 @lowers("aten.upsample_nearest1d.default")
 def upsample_nearest1d(x: Value, output_size: Any, scales: float | None = None) -> Value:
+    """upsample_nearest1d(Tensor self, SymInt[1] output_size, float? scales=None) -> Tensor"""
     return _nearest(1, x, output_size, (scales,))
 
 
@@ -85,6 +86,9 @@ def upsample_nearest1d(x: Value, output_size: Any, scales: float | None = None) 
 def upsample_nearest2d(
     x: Value, output_size: Any, scales_h: float | None = None, scales_w: float | None = None
 ) -> Value:
+    """upsample_nearest2d(Tensor self, SymInt[2] output_size, float? scales_h=None, float?
+    scales_w=None) -> Tensor
+    """
     return _nearest(2, x, output_size, (scales_h, scales_w))
 
 
@@ -96,16 +100,29 @@ def upsample_nearest3d(
     scales_h: float | None = None,
     scales_w: float | None = None,
 ) -> Value:
+    """upsample_nearest3d(Tensor self, SymInt[3] output_size, float? scales_d=None, float?
+    scales_h=None, float? scales_w=None) -> Tensor
+    """
     return _nearest(3, x, output_size, (scales_d, scales_h, scales_w))
 
 
 @lowers("aten.upsample_nearest1d.vec", "aten.upsample_nearest2d.vec", "aten.upsample_nearest3d.vec")
 def upsample_nearest_vec(x: Value, output_size: Any, scale_factors: Any) -> Value:
+    """upsample_nearest1d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) ->
+        Tensor
+    upsample_nearest2d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) ->
+        Tensor
+    upsample_nearest3d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) ->
+        Tensor
+    """
     return _nearest(x.ndim - 2, x, output_size, scale_factors)
 
 
 @lowers("aten._upsample_nearest_exact1d.default")
 def _upsample_nearest_exact1d(x: Value, output_size: Any, scales: float | None = None) -> Value:
+    """_upsample_nearest_exact1d(Tensor self, SymInt[1] output_size, float? scales=None) ->
+    Tensor
+    """
     return _nearest(1, x, output_size, (scales,), exact=True)
 
 
@@ -113,6 +130,9 @@ def _upsample_nearest_exact1d(x: Value, output_size: Any, scales: float | None =
 def _upsample_nearest_exact2d(
     x: Value, output_size: Any, scales_h: float | None = None, scales_w: float | None = None
 ) -> Value:
+    """_upsample_nearest_exact2d(Tensor self, SymInt[2] output_size, float? scales_h=None, float?
+    scales_w=None) -> Tensor
+    """
     return _nearest(2, x, output_size, (scales_h, scales_w), exact=True)
 
 
@@ -124,6 +144,9 @@ def _upsample_nearest_exact3d(
     scales_h: float | None = None,
     scales_w: float | None = None,
 ) -> Value:
+    """_upsample_nearest_exact3d(Tensor self, SymInt[3] output_size, float? scales_d=None, float?
+    scales_h=None, float? scales_w=None) -> Tensor
+    """
     return _nearest(3, x, output_size, (scales_d, scales_h, scales_w), exact=True)
 
 
@@ -133,6 +156,13 @@ def _upsample_nearest_exact3d(
     "aten._upsample_nearest_exact3d.vec",
 )
 def _upsample_nearest_exact_vec(x: Value, output_size: Any, scale_factors: Any) -> Value:
+    """_upsample_nearest_exact1d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors)
+        -> Tensor
+    _upsample_nearest_exact2d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors)
+        -> Tensor
+    _upsample_nearest_exact3d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors)
+        -> Tensor
+    """
     return _nearest(x.ndim - 2, x, output_size, scale_factors, exact=True)
 
 
@@ -140,6 +170,9 @@ def _upsample_nearest_exact_vec(x: Value, output_size: Any, scale_factors: Any) 
 def upsample_linear1d(
     x: Value, output_size: Any, align_corners: bool, scales: float | None = None
 ) -> Value:
+    """upsample_linear1d(Tensor self, SymInt[1] output_size, bool align_corners, float?
+    scales=None) -> Tensor
+    """
     return _smooth(1, interpolate_linear, x, output_size, align_corners, (scales,))
 
 
@@ -151,6 +184,9 @@ def upsample_bilinear2d(
     scales_h: float | None = None,
     scales_w: float | None = None,
 ) -> Value:
+    """upsample_bilinear2d(Tensor self, SymInt[2] output_size, bool align_corners, float?
+    scales_h=None, float? scales_w=None) -> Tensor
+    """
     return _smooth(2, interpolate_linear, x, output_size, align_corners, (scales_h, scales_w))
 
 
@@ -163,6 +199,9 @@ def upsample_trilinear3d(
     scales_h: float | None = None,
     scales_w: float | None = None,
 ) -> Value:
+    """upsample_trilinear3d(Tensor self, SymInt[3] output_size, bool align_corners, float?
+    scales_d=None, float? scales_h=None, float? scales_w=None) -> Tensor
+    """
     scales = (scales_d, scales_h, scales_w)
     return _smooth(3, interpolate_linear, x, output_size, align_corners, scales)
 
@@ -173,6 +212,13 @@ def upsample_trilinear3d(
 def upsample_linear_vec(
     x: Value, output_size: Any, align_corners: bool, scale_factors: Any
 ) -> Value:
+    """upsample_linear1d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]?
+        scale_factors) -> Tensor
+    upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]?
+        scale_factors) -> Tensor
+    upsample_trilinear3d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]?
+        scale_factors) -> Tensor
+    """
     return _smooth(x.ndim - 2, interpolate_linear, x, output_size, align_corners, scale_factors)
 
 
@@ -184,6 +230,9 @@ def upsample_bicubic2d(
     scales_h: float | None = None,
     scales_w: float | None = None,
 ) -> Value:
+    """upsample_bicubic2d(Tensor self, SymInt[2] output_size, bool align_corners, float?
+    scales_h=None, float? scales_w=None) -> Tensor
+    """
     return _smooth(2, interpolate_cubic, x, output_size, align_corners, (scales_h, scales_w))
 
 
@@ -191,6 +240,9 @@ def upsample_bicubic2d(
 def upsample_bicubic2d_vec(
     x: Value, output_size: Any, align_corners: bool, scale_factors: Any
 ) -> Value:
+    """upsample_bicubic2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]?
+    scale_factors) -> Tensor
+    """
     return _smooth(2, interpolate_cubic, x, output_size, align_corners, scale_factors)
 
 
@@ -202,6 +254,9 @@ def _upsample_bilinear2d_aa(
     scales_h: float | None = None,
     scales_w: float | None = None,
 ) -> Value:
+    """_upsample_bilinear2d_aa(Tensor self, SymInt[2] output_size, bool align_corners, float?
+    scales_h=None, float? scales_w=None) -> Tensor
+    """
     return _smooth(2, interpolate_antialias, x, output_size, align_corners, (scales_h, scales_w))
 
 
@@ -209,6 +264,9 @@ def _upsample_bilinear2d_aa(
 def _upsample_bilinear2d_aa_vec(
     x: Value, output_size: Any, align_corners: bool, scale_factors: Any
 ) -> Value:
+    """_upsample_bilinear2d_aa.vec(Tensor input, SymInt[]? output_size, bool align_corners,
+    float[]? scale_factors) -> Tensor
+    """
     return _smooth(2, interpolate_antialias, x, output_size, align_corners, scale_factors)
 
 
@@ -220,6 +278,9 @@ def _upsample_bicubic2d_aa(
     scales_h: float | None = None,
     scales_w: float | None = None,
 ) -> Value:
+    """_upsample_bicubic2d_aa(Tensor self, SymInt[2] output_size, bool align_corners, float?
+    scales_h=None, float? scales_w=None) -> Tensor
+    """
     scales = (scales_h, scales_w)
     return _smooth(2, interpolate_antialias, x, output_size, align_corners, scales, cubic=True)
 
@@ -228,6 +289,9 @@ def _upsample_bicubic2d_aa(
 def _upsample_bicubic2d_aa_vec(
     x: Value, output_size: Any, align_corners: bool, scale_factors: Any
 ) -> Value:
+    """_upsample_bicubic2d_aa.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]?
+    scale_factors) -> Tensor
+    """
     return _smooth(
         2, interpolate_antialias, x, output_size, align_corners, scale_factors, cubic=True
     )
@@ -246,6 +310,15 @@ OUTSIDE = ("zeros", "border", "reflection")
 def grid_sampler(
     x: Value, grid: Value, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Value:
+    """grid_sampler(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool
+        align_corners) -> Tensor
+    grid_sampler_2d(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool
+        align_corners) -> Tensor
+    grid_sampler_3d(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool
+        align_corners) -> Tensor
+    _grid_sampler_2d_cpu_fallback(Tensor input, Tensor grid, int interpolation_mode, int
+        padding_mode, bool align_corners) -> Tensor
+    """
     if interpolation_mode == 2 and x.ndim == 5:
         raise Unsupported("bicubic grid sampling of volumes, which torch refuses too")
     given: dict[str, Any] = {"padding_mode": OUTSIDE[padding_mode]} if padding_mode else {}
@@ -257,6 +330,7 @@ def grid_sampler(
 
 @lowers("aten.affine_grid_generator.default")
 def affine_grid_generator(theta: Value, size: Any, align_corners: bool) -> Value:
+    """affine_grid_generator(Tensor theta, SymInt[] size, bool align_corners) -> Tensor"""
     return call(affine_grid, theta, size[2:], *((True,) if align_corners else ()))
 
 
@@ -269,21 +343,29 @@ def _last_three(x: Value, fn: Any, amount: Any) -> Value:
 
 @lowers("aten.pixel_shuffle.default")
 def pixel_shuffle(x: Value, upscale_factor: int) -> Value:
+    """pixel_shuffle(Tensor self, int upscale_factor) -> Tensor"""
     return _last_three(x, ops_pixel_shuffle, upscale_factor)
 
 
 @lowers("aten.pixel_unshuffle.default")
 def pixel_unshuffle(x: Value, downscale_factor: int) -> Value:
+    """pixel_unshuffle(Tensor self, int downscale_factor) -> Tensor"""
     return _last_three(x, ops_pixel_unshuffle, downscale_factor)
 
 
 @lowers("aten.channel_shuffle.default", "aten.native_channel_shuffle.default")
 def channel_shuffle(x: Value, groups: Any) -> Value:
+    """channel_shuffle(Tensor self, SymInt groups) -> Tensor
+    native_channel_shuffle(Tensor self, SymInt groups) -> Tensor
+    """
     return spatial(x, x.ndim - 2, lambda v: call(ops_channel_shuffle, v, groups))
 
 
 @lowers("aten.im2col.default")
 def im2col(x: Value, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Value:
+    """im2col(Tensor self, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) ->
+    Tensor
+    """
     window = [per_axis(v, 2) for v in (kernel_size, dilation, padding, stride)]
     batched = x.ndim == 4
     columns = call(unfold, to_last(x if batched else add_batch(x)), *window).transpose(0, 2, 1)
@@ -294,5 +376,8 @@ def im2col(x: Value, kernel_size: Any, dilation: Any, padding: Any, stride: Any)
 def col2im(
     x: Value, output_size: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any
 ) -> Value:
+    """col2im(Tensor self, SymInt[2] output_size, int[2] kernel_size, int[2] dilation, int[2]
+    padding, int[2] stride) -> Tensor
+    """
     window = [per_axis(v, 2) for v in (output_size, kernel_size, dilation, padding, stride)]
     return spatial(x, 1, lambda v: call(fold, v, *window))

@@ -55,6 +55,10 @@ def stft(
     return_complex: bool | None = None,
     align_to_window: bool | None = None,
 ) -> Value:
+    """stft(Tensor self, int n_fft, int? hop_length=None, int? win_length=None, Tensor?
+    window=None, bool normalized=False, bool? onesided=None, bool? return_complex=None,
+    bool? align_to_window=None) -> Tensor
+    """
     return _stft(
         x,
         n_fft,
@@ -84,6 +88,10 @@ def stft_center(
     return_complex: bool | None = None,
     align_to_window: bool | None = None,
 ) -> Value:
+    """stft.center(Tensor self, int n_fft, int? hop_length=None, int? win_length=None, Tensor?
+    window=None, bool center=True, str pad_mode="reflect", bool normalized=False, bool?
+    onesided=None, bool? return_complex=None, bool? align_to_window=None) -> Tensor
+    """
     return _stft(
         x,
         n_fft,
@@ -112,6 +120,10 @@ def istft(
     length: int | None = None,
     return_complex: bool = False,
 ) -> Value:
+    """istft(Tensor self, int n_fft, int? hop_length=None, int? win_length=None, Tensor?
+    window=None, bool center=True, bool normalized=False, bool? onesided=None, int?
+    length=None, bool return_complex=False) -> Tensor
+    """
     if x.dtype != "complex64":
         parts = (call("getitem", x, (Ellipsis, i)) for i in range(2))
         real, imag = parts
@@ -140,6 +152,11 @@ def _periodic(periodic: bool) -> dict[str, Any]:
 
 @lowers("aten.hann_window")
 def hann_window(window_length: Any, periodic: bool = True, *, dtype: str | None = None) -> Value:
+    """hann_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device?
+        device=None, bool? pin_memory=None) -> Tensor
+    hann_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None, Layout?
+        layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+    """
     return _window("hann", window_length, _periodic(periodic), dtype)
 
 
@@ -147,6 +164,11 @@ def hann_window(window_length: Any, periodic: bool = True, *, dtype: str | None 
 def blackman_window(
     window_length: Any, periodic: bool = True, *, dtype: str | None = None
 ) -> Value:
+    """blackman_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device?
+        device=None, bool? pin_memory=None) -> Tensor
+    blackman_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None,
+        Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+    """
     return _window("blackman", window_length, _periodic(periodic), dtype)
 
 
@@ -154,6 +176,11 @@ def blackman_window(
 def bartlett_window(
     window_length: Any, periodic: bool = True, *, dtype: str | None = None
 ) -> Value:
+    """bartlett_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device?
+        device=None, bool? pin_memory=None) -> Tensor
+    bartlett_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None,
+        Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+    """
     return _window("bartlett", window_length, _periodic(periodic), dtype)
 
 
@@ -166,6 +193,16 @@ def hamming_window(
     *,
     dtype: str | None = None,
 ) -> Value:
+    """hamming_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device?
+        device=None, bool? pin_memory=None) -> Tensor
+    hamming_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None, Layout?
+        layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+    hamming_window.periodic_alpha(int window_length, bool periodic, float alpha, *, ScalarType?
+        dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+    hamming_window.periodic_alpha_beta(int window_length, bool periodic, float alpha, float
+        beta, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool?
+        pin_memory=None) -> Tensor
+    """
     shape = {} if (alpha, beta) == (0.54, 0.46) else {"alpha": alpha, "beta": beta}
     return _window("hamming", window_length, {**_periodic(periodic), **shape}, dtype)
 
@@ -174,5 +211,12 @@ def hamming_window(
 def kaiser_window(
     window_length: Any, periodic: bool = True, beta: float = 12.0, *, dtype: str | None = None
 ) -> Value:
+    """kaiser_window(int window_length, *, ScalarType? dtype=None, Layout? layout=None, Device?
+        device=None, bool? pin_memory=None) -> Tensor
+    kaiser_window.periodic(int window_length, bool periodic, *, ScalarType? dtype=None, Layout?
+        layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+    kaiser_window.beta(int window_length, bool periodic, float beta, *, ScalarType? dtype=None,
+        Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
+    """
     shape = {} if beta == 12.0 else {"beta": beta}
     return _window("kaiser", window_length, {**_periodic(periodic), **shape}, dtype)
