@@ -20,7 +20,8 @@ def is_array(a: Any) -> bool:
 
 
 def number_kind(a: Any) -> type:
-    """``bool``, ``int``, ``float`` or ``complex`` of a Python number, size expression or host value."""
+    """``bool``, ``int``, ``float`` or ``complex`` of a Python number,
+    size expression or host value."""
     if isinstance(a, Value):
         return {"int": int, "float": float, "bool": bool}[a.kind]
     if isinstance(a, sympy.Basic):
@@ -172,4 +173,4 @@ def key(rank: int, axis: int, *index: Any) -> tuple[Any, ...]:
 
 
 def getitem(x: Value, *index: Any) -> Value:
-    return call("getitem", x, tuple(index))  # type: ignore[no-any-return]
+    return call("getitem", x, tuple(index))

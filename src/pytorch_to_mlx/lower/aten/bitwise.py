@@ -11,7 +11,7 @@ from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._common import align, is_array, is_float, result_type
+from pytorch_to_mlx.lower.aten._common import align, is_float, result_type
 
 # aten::<name>.Tensor / .Scalar(Tensor self, Tensor other) -> Tensor (bool)
 _COMPARISONS: dict[str, Any] = {
@@ -31,7 +31,7 @@ _COMPARISONS: dict[str, Any] = {
 
 def _comparison(target: Any) -> Callable[[Any, Any], Value]:
     def lowering(self: Any, other: Any) -> Value:
-        return call(target, *align(self, other))  # type: ignore[no-any-return]
+        return call(target, *align(self, other))
 
     return lowering
 
@@ -43,19 +43,19 @@ for _name, _target in _COMPARISONS.items():
 @lowers("aten.logical_and")
 def logical_and(self: Value, other: Value) -> Value:
     """logical_and(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.logical_and, self, other)  # type: ignore[no-any-return]
+    return call(mx.logical_and, self, other)
 
 
 @lowers("aten.logical_or")
 def logical_or(self: Value, other: Value) -> Value:
     """logical_or(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.logical_or, self, other)  # type: ignore[no-any-return]
+    return call(mx.logical_or, self, other)
 
 
 @lowers("aten.logical_xor")
 def logical_xor(self: Value, other: Value) -> Value:
     """logical_xor(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.not_equal, self.astype(DType("bool")), other.astype(DType("bool")))  # type: ignore[no-any-return]
+    return call(mx.not_equal, self.astype(DType("bool")), other.astype(DType("bool")))
 
 
 @lowers("aten.bitwise_and", "aten.__and__")
@@ -79,48 +79,41 @@ def bitwise_xor(self: Any, other: Any) -> Value:
 def _bits(bitwise: Any, logical: Any, a: Any, b: Any) -> Value:
     """``a & b``: on bools the logical form, which reads as what it is."""
     target = logical if result_type(a, b) == "bool" else bitwise
-    return call(target, *align(a, b))  # type: ignore[no-any-return]
+    return call(target, *align(a, b))
 
 
 @lowers("aten.bitwise_not")
 def bitwise_not(self: Value) -> Value:
     """bitwise_not(Tensor self) -> Tensor"""
-    return call(mx.logical_not if self.dtype == "bool" else mx.bitwise_invert, self)  # type: ignore[no-any-return]
+    return call(mx.logical_not if self.dtype == "bool" else mx.bitwise_invert, self)
 
 
 @lowers("aten.bitwise_left_shift", "aten.__lshift__")
 def bitwise_left_shift(self: Any, other: Any) -> Value:
     """bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor"""
     a, b = align(self, other)
-    return call(mx.left_shift, a, b)  # type: ignore[no-any-return]
+    return call(mx.left_shift, a, b)
 
 
 @lowers("aten.bitwise_right_shift", "aten.__rshift__")
 def bitwise_right_shift(self: Any, other: Any) -> Value:
     """bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor"""
     a, b = align(self, other)
-    return call(mx.right_shift, a, b)  # type: ignore[no-any-return]
+    return call(mx.right_shift, a, b)
 
 
 @lowers("aten.isclose")
 def isclose(
     self: Value, other: Value, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Value:
-    """isclose(Tensor self, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False) -> Tensor"""
+    """isclose(Tensor self, Tensor other, float rtol=1e-05, float atol=1e-08,
+    bool equal_nan=False) -> Tensor"""
     if not is_float(self):
         self, other = self.astype(DType("float32")), other.astype(DType("float32"))
-    return call(mx.isclose, self, other, rtol=rtol, atol=atol, equal_nan=equal_nan)  # type: ignore[no-any-return]
+    return call(mx.isclose, self, other, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 @lowers("aten.equal")
 def equal(self: Value, other: Value) -> Value:
     """equal(Tensor self, Tensor other) -> bool"""
-    return call("mx.array_equal", *align(self, other))  # type: ignore[no-any-return]
-
-
-@lowers("aten.isreal")
-def isreal(self: Value) -> Value:
-    """isreal(Tensor self) -> Tensor"""
-    if is_array(self) and self.dtype == "complex64":
-        return call(mx.equal, call(mx.imag, self), 0)  # type: ignore[no-any-return]
-    return call(mx.ones_like, self).astype(DType("bool"))  # type: ignore[no-any-return]
+    return call("mx.array_equal", *align(self, other))

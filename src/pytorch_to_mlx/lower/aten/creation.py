@@ -32,11 +32,11 @@ def filled(size: tuple[Dim, ...], value: Any, dtype: str) -> Value:
     elif kind.is_floating and not symbolic:
         value = float(value)
     if not size:
-        return call("mx.array", value, dtype=kind)  # type: ignore[no-any-return]
+        return call("mx.array", value, dtype=kind)
     plain = kind != "bool" and not symbolic and not kind.is_complex
     if plain and value in (0, 1) and math.copysign(1, value) > 0:
-        return call(mx.ones if value else mx.zeros, tuple(size), **_typed(dtype, "float32"))  # type: ignore[no-any-return]
-    return call(mx.full, tuple(size), value, **_typed(dtype, "float32" if kind.is_floating else ""))  # type: ignore[no-any-return]
+        return call(mx.ones if value else mx.zeros, tuple(size), **_typed(dtype, "float32"))
+    return call(mx.full, tuple(size), value, **_typed(dtype, "float32" if kind.is_floating else ""))
 
 
 def _number_dtype(value: Any) -> str:
@@ -91,7 +91,8 @@ def new_ones(self: Value, size: tuple[Dim, ...], dtype: str | None = None) -> Va
 def new_full(
     self: Value, size: tuple[Dim, ...], fill_value: Any, dtype: str | None = None
 ) -> Value:
-    """new_full(Tensor self, SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, ...) -> Tensor"""
+    """new_full(Tensor self, SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, ...)
+    -> Tensor"""
     return filled(size, fill_value, dtype or str(self.dtype))
 
 
@@ -99,7 +100,7 @@ def new_full(
 def zeros_like(self: Value, dtype: str | None = None) -> Value:
     """zeros_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
     if dtype in (None, str(self.dtype)):
-        return call(mx.zeros_like, self)  # type: ignore[no-any-return]
+        return call(mx.zeros_like, self)
     return filled(self.dims, 0, str(dtype))
 
 
@@ -107,7 +108,7 @@ def zeros_like(self: Value, dtype: str | None = None) -> Value:
 def ones_like(self: Value, dtype: str | None = None) -> Value:
     """ones_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
     if dtype in (None, str(self.dtype)):
-        return call(mx.ones_like, self)  # type: ignore[no-any-return]
+        return call(mx.ones_like, self)
     return filled(self.dims, 1, str(dtype))
 
 
@@ -143,7 +144,8 @@ def arange(end: Any, dtype: str | None = None) -> Value:
 
 @lowers("aten.arange.start", "aten.arange.start_step")
 def arange_step(start: Any, end: Any, step: Any = 1, dtype: str | None = None) -> Value:
-    """arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, ...) -> Tensor"""
+    """arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None,
+    ...) -> Tensor"""
     bounds = (start, end, step)
     kind = DType(dtype or ("float32" if any(number_kind(b) is float for b in bounds) else "int64"))
     if kind.is_integer:  # torch truncates each bound first
@@ -155,15 +157,16 @@ def arange_step(start: Any, end: Any, step: Any = 1, dtype: str | None = None) -
     shown = (
         (bounds[1],) if bounds[0] == 0 and bounds[2] == 1 else bounds[: 2 if bounds[2] == 1 else 3]
     )
-    return call(mx.arange, *shown, dtype=kind)  # type: ignore[no-any-return]
+    return call(mx.arange, *shown, dtype=kind)
 
 
 def _float_range(start: float, end: float, step: float, kind: DType) -> Value:
-    """A range of floats with torch's count: computed in double precision, never from rounded steps."""
+    """A range of floats with torch's count: computed in double precision,
+    never from rounded steps."""
     n = max(0, math.ceil((end - start) / step))
     steps = call(mx.arange, n, dtype=kind)
     scaled = steps if step == 1 else steps * step
-    return scaled if start == 0 else scaled + start  # type: ignore[no-any-return]
+    return scaled if start == 0 else scaled + start
 
 
 @lowers("aten.linspace.default")
@@ -171,38 +174,39 @@ def linspace(start: Any, end: Any, steps: Dim, dtype: str | None = None) -> Valu
     """linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, ...) -> Tensor"""
     kind = DType(dtype or "float32")
     if kind.is_integer:
-        return call(mx.linspace, start, end, steps).astype(kind)  # type: ignore[no-any-return]
-    return call(mx.linspace, start, end, steps, **_typed(kind, "float32"))  # type: ignore[no-any-return]
+        return call(mx.linspace, start, end, steps).astype(kind)
+    return call(mx.linspace, start, end, steps, **_typed(kind, "float32"))
 
 
 @lowers("aten.logspace.default")
 def logspace(
     start: Any, end: Any, steps: Dim, base: float = 10.0, dtype: str | None = None
 ) -> Value:
-    """logspace(Scalar start, Scalar end, int steps, float base=10.0, *, ScalarType? dtype=None, ...) -> Tensor"""
+    """logspace(Scalar start, Scalar end, int steps, float base=10.0, *, ScalarType? dtype=None,
+    ...) -> Tensor"""
     out = call(mx.power, float(base), call(mx.linspace, start, end, steps))
-    return out.astype(DType(dtype or "float32"))  # type: ignore[no-any-return]
+    return out.astype(DType(dtype or "float32"))
 
 
 @lowers("aten.eye.default")
 def eye(n: Dim, dtype: str | None = None) -> Value:
     """eye(SymInt n, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return call(mx.eye, n, **_typed(dtype, "float32"))  # type: ignore[no-any-return]
+    return call(mx.eye, n, **_typed(dtype, "float32"))
 
 
 @lowers("aten.eye.m")
 def eye_m(n: Dim, m: Dim, dtype: str | None = None) -> Value:
     """eye.m(SymInt n, SymInt m, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return call(mx.eye, n, m, **_typed(dtype, "float32"))  # type: ignore[no-any-return]
+    return call(mx.eye, n, m, **_typed(dtype, "float32"))
 
 
 @lowers("aten.tril_indices")
 def tril_indices(row: int, col: int, offset: int = 0, dtype: str | None = None) -> Value:
     """tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, ...) -> Tensor"""
-    return call("ops.tril_indices", row, col, offset)  # type: ignore[no-any-return]
+    return call("ops.tril_indices", row, col, offset)
 
 
 @lowers("aten.triu_indices")
 def triu_indices(row: int, col: int, offset: int = 0, dtype: str | None = None) -> Value:
     """triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, ...) -> Tensor"""
-    return call("ops.triu_indices", row, col, offset)  # type: ignore[no-any-return]
+    return call("ops.triu_indices", row, col, offset)

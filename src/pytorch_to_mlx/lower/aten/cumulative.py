@@ -36,13 +36,13 @@ def logcumsumexp(self: Value, dim: int) -> Value:
 @lowers("aten.cummax")
 def cummax(self: Value, dim: int) -> tuple[Value, Value]:
     """cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
-    return call("ops.cummax", self, dim)  # type: ignore[no-any-return]
+    return call("ops.cummax", self, dim)
 
 
 @lowers("aten.cummin")
 def cummin(self: Value, dim: int) -> tuple[Value, Value]:
     """cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
-    return call("ops.cummin", self, dim)  # type: ignore[no-any-return]
+    return call("ops.cummin", self, dim)
 
 
 @lowers("aten.diff")
@@ -53,7 +53,8 @@ def diff(
     prepend: Value | None = None,
     append: Value | None = None,
 ) -> Value:
-    """diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor"""
+    """diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None)
+    -> Tensor"""
     parts = tuple(p for p in (prepend, self, append) if p is not None)
     x = call(mx.concatenate, align(*parts), axis=dim) if len(parts) > 1 else self
     axis = positive(dim, x.ndim)
@@ -61,4 +62,4 @@ def diff(
         after: Any = getitem(x, *key(x.ndim, axis, slice(1, None)))
         before = getitem(x, *key(x.ndim, axis, slice(None, -1)))
         x = call(mx.not_equal if x.dtype == "bool" else mx.subtract, after, before)
-    return x  # type: ignore[no-any-return]
+    return x

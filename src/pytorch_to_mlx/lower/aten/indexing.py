@@ -28,7 +28,7 @@ def index(self: Value, indices: tuple[Value | None, ...]) -> Value:
     """index.Tensor(Tensor self, Tensor?[] indices) -> Tensor"""
     used = _trimmed(indices)
     if any(i is not None and i.dtype in _MASKS for i in used):
-        return call("ops.index", self, used)  # type: ignore[no-any-return]
+        return call("ops.index", self, used)
     return getitem(self, *(slice(None) if i is None else i for i in used))
 
 
@@ -41,7 +41,7 @@ def index_put(
     only = used[0] if len(used) == 1 else None
     if only is not None and only.dtype == "bool" and values.ndim == 0 and not accumulate:
         return masked_fill(self, _spread(only, self.ndim), values)
-    return call("ops.index_put", self, used, values, **({"accumulate": True} if accumulate else {}))  # type: ignore[no-any-return]
+    return call("ops.index_put", self, used, values, **({"accumulate": True} if accumulate else {}))
 
 
 def _spread(mask: Value, rank: int) -> Value:
@@ -56,7 +56,7 @@ def index_select(self: Value, dim: int, index: Value) -> Value:
     """index_select(Tensor self, int dim, Tensor index) -> Tensor"""
     if self.ndim == 0:
         return self
-    return call(mx.take, self, index if index.ndim else index.reshape(1), axis=dim)  # type: ignore[no-any-return]
+    return call(mx.take, self, index if index.ndim else index.reshape(1), axis=dim)
 
 
 @lowers("aten.gather")
@@ -68,20 +68,20 @@ def gather(self: Value, dim: int, index: Value, sparse_grad: bool = False) -> Va
         for i, (a, b) in enumerate(zip(self.dims, index.dims, strict=True))
     )
     if fits:
-        return call(mx.take_along_axis, self, index, axis=dim)  # type: ignore[no-any-return]
-    return call("ops.gather", self, dim, index)  # type: ignore[no-any-return]
+        return call(mx.take_along_axis, self, index, axis=dim)
+    return call("ops.gather", self, dim, index)
 
 
 @lowers("aten.take_along_dim")
 def take_along_dim(self: Value, indices: Value, dim: int | None = None) -> Value:
     """take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor"""
-    return call("ops.take_along_dim", self, indices, **({} if dim is None else {"axis": dim}))  # type: ignore[no-any-return]
+    return call("ops.take_along_dim", self, indices, **({} if dim is None else {"axis": dim}))
 
 
 @lowers("aten.take")
 def take(self: Value, index: Value) -> Value:
     """take(Tensor self, Tensor index) -> Tensor"""
-    return call(mx.take, self, index)  # type: ignore[no-any-return]
+    return call(mx.take, self, index)
 
 
 # -- masks ---------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def where(condition: Value, self: Any, other: Any) -> Value:
     """where.self(Tensor condition, Tensor self, Tensor other) -> Tensor"""
     a, b = align(self, other)
     mask = condition if condition.dtype == "bool" else condition.astype(DType("bool"))
-    return call(mx.where, mask, a, b)  # type: ignore[no-any-return]
+    return call(mx.where, mask, a, b)
 
 
 @lowers("aten.masked_fill")
@@ -105,25 +105,25 @@ def masked_fill(self: Value, mask: Value, value: Any) -> Value:
         value = int(value)
     elif dtype == "bool" and type(value) is not bool:
         value = bool(value)
-    return call(mx.where, mask, value, self)  # type: ignore[no-any-return]
+    return call(mx.where, mask, value, self)
 
 
 @lowers("aten.masked_scatter")
 def masked_scatter(self: Value, mask: Value, source: Value) -> Value:
     """masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor"""
-    return call("ops.masked_scatter", self, mask, source)  # type: ignore[no-any-return]
+    return call("ops.masked_scatter", self, mask, source)
 
 
 @lowers("aten.masked_select")
 def masked_select(self: Value, mask: Value) -> Value:
     """masked_select(Tensor self, Tensor mask) -> Tensor"""
-    return call("ops.masked_select", self, mask)  # type: ignore[no-any-return]
+    return call("ops.masked_select", self, mask)
 
 
 @lowers("aten.nonzero.default", "aten.argwhere")
 def nonzero(self: Value) -> Value:
     """nonzero(Tensor self) -> Tensor"""
-    return call("ops.nonzero", self)  # type: ignore[no-any-return]
+    return call("ops.nonzero", self)
 
 
 @lowers("aten.nonzero_numpy")
@@ -138,9 +138,10 @@ def nonzero_numpy(self: Value) -> tuple[Value, ...]:
 def isin(
     elements: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False
 ) -> Value:
-    """isin.Tensor_Tensor(Tensor elements, Tensor test_elements, *, bool assume_unique=False, ...) -> Tensor"""
+    """isin.Tensor_Tensor(Tensor elements, Tensor test_elements, *, bool assume_unique=False,
+    ...) -> Tensor"""
     a, b = align(elements, test_elements)
-    return call("ops.isin", as_array(a), as_array(b), **({"invert": True} if invert else {}))  # type: ignore[no-any-return]
+    return call("ops.isin", as_array(a), as_array(b), **({"invert": True} if invert else {}))
 
 
 # -- writes --------------------------------------------------------------------------------------
@@ -155,17 +156,18 @@ def slice_scatter(
     end: Dim | None = None,
     step: Dim = 1,
 ) -> Value:
-    """slice_scatter(Tensor self, Tensor src, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor"""
+    """slice_scatter(Tensor self, Tensor src, int dim=0, SymInt? start=None, SymInt? end=None,
+    SymInt step=1) -> Tensor"""
     if step == 1 and dims_equal(self.dims[dim], src.dims[dim]):
         return src.astype(DType(str(self.dtype)))
     stop = None if isinstance(end, int) and end >= 2**62 else end
-    return call("ops.slice_scatter", self, src, dim, start, stop, step)  # type: ignore[no-any-return]
+    return call("ops.slice_scatter", self, src, dim, start, stop, step)
 
 
 @lowers("aten.select_scatter")
 def select_scatter(self: Value, src: Value, dim: int, index: Dim) -> Value:
     """select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor"""
-    return call("ops.select_scatter", self, src, dim, index)  # type: ignore[no-any-return]
+    return call("ops.select_scatter", self, src, dim, index)
 
 
 @lowers("aten.diagonal_scatter")
@@ -173,39 +175,40 @@ def diagonal_scatter(
     self: Value, src: Value, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Value:
     """diagonal_scatter(Tensor self, Tensor src, int offset=0, int dim1=0, int dim2=1) -> Tensor"""
-    return call("ops.diagonal_scatter", self, src, offset, dim1, dim2)  # type: ignore[no-any-return]
+    return call("ops.diagonal_scatter", self, src, offset, dim1, dim2)
 
 
 @lowers("aten.scatter.src")
 def scatter_src(self: Value, dim: int, index: Value, src: Value) -> Value:
     """scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor"""
-    return call("ops.scatter", self, dim, index, src)  # type: ignore[no-any-return]
+    return call("ops.scatter", self, dim, index, src)
 
 
 @lowers("aten.scatter.value")
 def scatter_value(self: Value, dim: int, index: Value, value: Any) -> Value:
     """scatter.value(Tensor self, int dim, Tensor index, Scalar value) -> Tensor"""
-    return call("ops.scatter", self, dim, index, value)  # type: ignore[no-any-return]
+    return call("ops.scatter", self, dim, index, value)
 
 
 @lowers("aten.scatter.reduce", "aten.scatter.value_reduce")
 def scatter_with(self: Value, dim: int, index: Value, src: Any, reduce: str) -> Value:
     """scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor"""
-    return call("ops.scatter", self, dim, index, src, reduce)  # type: ignore[no-any-return]
+    return call("ops.scatter", self, dim, index, src, reduce)
 
 
 @lowers("aten.scatter_add")
 def scatter_add(self: Value, dim: int, index: Value, src: Value) -> Value:
     """scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor"""
-    return call("ops.scatter_add", self, dim, index, src)  # type: ignore[no-any-return]
+    return call("ops.scatter_add", self, dim, index, src)
 
 
 @lowers("aten.scatter_reduce.two")
 def scatter_reduce(
     self: Value, dim: int, index: Value, src: Value, reduce: str, include_self: bool = True
 ) -> Value:
-    """scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor"""
-    return call("ops.scatter_reduce", self, dim, index, src, reduce, include_self)  # type: ignore[no-any-return]
+    """scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *,
+    bool include_self=True) -> Tensor"""
+    return call("ops.scatter_reduce", self, dim, index, src, reduce, include_self)
 
 
 @lowers("aten.index_add")
@@ -213,30 +216,31 @@ def index_add(self: Value, dim: int, index: Value, source: Value, alpha: Any = 1
     """index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor"""
     return call(
         "ops.index_add", self, dim, index, source, **({} if alpha == 1 else {"alpha": alpha})
-    )  # type: ignore[no-any-return]
+    )
 
 
 @lowers("aten.index_copy")
 def index_copy(self: Value, dim: int, index: Value, source: Value) -> Value:
     """index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor"""
-    return call("ops.index_copy", self, dim, index, source)  # type: ignore[no-any-return]
+    return call("ops.index_copy", self, dim, index, source)
 
 
 @lowers("aten.index_fill")
 def index_fill(self: Value, dim: int, index: Value, value: Any) -> Value:
     """index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor"""
-    return call("ops.index_fill", self, dim, index, value)  # type: ignore[no-any-return]
+    return call("ops.index_fill", self, dim, index, value)
 
 
 @lowers("aten.index_reduce")
 def index_reduce(
     self: Value, dim: int, index: Value, source: Value, reduce: str, include_self: bool = True
 ) -> Value:
-    """index_reduce(Tensor self, int dim, Tensor index, Tensor source, str reduce, *, bool include_self=True) -> Tensor"""
-    return call("ops.index_reduce", self, dim, index, source, reduce, include_self)  # type: ignore[no-any-return]
+    """index_reduce(Tensor self, int dim, Tensor index, Tensor source, str reduce, *,
+    bool include_self=True) -> Tensor"""
+    return call("ops.index_reduce", self, dim, index, source, reduce, include_self)
 
 
 @lowers("aten.put")
 def put(self: Value, index: Value, source: Value, accumulate: bool = False) -> Value:
     """put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor"""
-    return call("ops.put", self, index, source, accumulate)  # type: ignore[no-any-return]
+    return call("ops.put", self, index, source, accumulate)

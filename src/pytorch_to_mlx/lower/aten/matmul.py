@@ -17,7 +17,7 @@ def product(a: Value, b: Value) -> Value:
     a, b = align(a, b)
     if is_float(a) or is_complex(a):
         return a @ b
-    return call("ops.integer_matmul", a, b)  # type: ignore[no-any-return]
+    return call("ops.matmul", a, b)
 
 
 def _times(x: Value, factor: Any) -> Value:
@@ -32,7 +32,7 @@ def _plus(self: Value, made: Value, beta: Any, alpha: Any) -> Value:
 
         return expand(_times(made, alpha), broadcast(self.dims, made.dims))
     a, b = align(_times(made, alpha), _times(self, beta))
-    return a + b  # type: ignore[no-any-return]
+    return a + b
 
 
 @lowers("aten.mm", "aten.bmm", "aten.matmul", "aten.mv", "aten.dot", "aten.linalg_matmul")
@@ -55,7 +55,8 @@ def addmm(self: Value, mat1: Value, mat2: Value, beta: Any = 1, alpha: Any = 1) 
 
 @lowers("aten.addbmm")
 def addbmm(self: Value, batch1: Value, batch2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
-    """addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
+    """addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1)
+    -> Tensor"""
     return _plus(self, call(mx.sum, product(batch1, batch2), axis=0), beta, alpha)
 
 
@@ -63,7 +64,7 @@ def addbmm(self: Value, batch1: Value, batch2: Value, beta: Any = 1, alpha: Any 
 def outer(self: Value, vec2: Value) -> Value:
     """outer(Tensor self, Tensor vec2) -> Tensor"""
     a, b = align(self, vec2)
-    return call(mx.expand_dims, a, 1) * b  # type: ignore[no-any-return]
+    return call(mx.expand_dims, a, 1) * b
 
 
 @lowers("aten.addr")
@@ -75,7 +76,7 @@ def addr(self: Value, vec1: Value, vec2: Value, beta: Any = 1, alpha: Any = 1) -
 @lowers("aten.einsum")
 def einsum(equation: str, tensors: tuple[Value, ...], path: Any = None) -> Value:
     """einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor"""
-    return call(mx.einsum, equation.replace(" ", ""), *align(*tensors))  # type: ignore[no-any-return]
+    return call(mx.einsum, equation.replace(" ", ""), *align(*tensors))
 
 
 @lowers("aten.inner")
@@ -87,7 +88,7 @@ def inner(self: Value, other: Value) -> Value:
     turned = other if other.ndim == 1 else other.transpose(*axes[:-2], axes[-1], axes[-2])
     if other.ndim <= 2:
         return product(self, turned)
-    return call(mx.inner, self, other)  # type: ignore[no-any-return]
+    return call(mx.inner, self, other)
 
 
 @lowers("aten.tensordot")
@@ -95,10 +96,10 @@ def tensordot(
     self: Value, other: Value, dims_self: tuple[int, ...], dims_other: tuple[int, ...]
 ) -> Value:
     """tensordot(Tensor self, Tensor other, int[] dims_self, int[] dims_other) -> Tensor"""
-    return call(mx.tensordot, self, other, (tuple(dims_self), tuple(dims_other)))  # type: ignore[no-any-return]
+    return call(mx.tensordot, self, other, (tuple(dims_self), tuple(dims_other)))
 
 
 @lowers("aten.kron")
 def kron(self: Value, other: Value) -> Value:
     """kron(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.kron, *align(self, other))  # type: ignore[no-any-return]
+    return call(mx.kron, *align(self, other))

@@ -86,7 +86,7 @@ _UNARY: dict[str, Any] = {
 
 def _unary(target: Any) -> Callable[[Value], Value]:
     def lowering(self: Value) -> Value:
-        return call(target, self)  # type: ignore[no-any-return]
+        return call(target, self)
 
     return lowering
 
@@ -98,7 +98,7 @@ for _name, _target in _UNARY.items():
 @lowers("aten.sign", "aten.sgn")
 def sign(self: Value) -> Value:
     """sign(Tensor self) -> Tensor"""
-    return call("ops.sgn" if is_complex(self) else mx.sign, self)  # type: ignore[no-any-return]
+    return call("ops.sgn" if is_complex(self) else mx.sign, self)
 
 
 @lowers("aten.positive")
@@ -110,13 +110,13 @@ def positive(self: Value) -> Value:
 @lowers("aten.round.default")
 def round_(self: Value) -> Value:
     """round(Tensor self) -> Tensor"""
-    return call("mx.round", self)  # type: ignore[no-any-return]
+    return call("mx.round", self)
 
 
 @lowers("aten.round.decimals")
 def round_decimals(self: Value, decimals: int = 0) -> Value:
     """round.decimals(Tensor self, *, int decimals) -> Tensor"""
-    return call("ops.round_decimals", self, decimals)  # type: ignore[no-any-return]
+    return call("ops.round_decimals", self, decimals)
 
 
 # -- arithmetic ----------------------------------------------------------------------------------
@@ -136,29 +136,29 @@ def add(self: Any, other: Any, alpha: Any = 1) -> Value:
     """add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
     a, b = align(self, other)
     if DType(str(result_type(self, other))) == "bool":
-        return call(mx.logical_or, a, b) if alpha else a  # type: ignore[no-any-return]
-    return call(mx.add, a, _scaled(b, alpha))  # type: ignore[no-any-return]
+        return call(mx.logical_or, a, b) if alpha else a
+    return call(mx.add, a, _scaled(b, alpha))
 
 
 @lowers("aten.sub", "aten.subtract")
 def sub(self: Any, other: Any, alpha: Any = 1) -> Value:
     """sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
     a, b = align(self, other)
-    return call(mx.subtract, a, _scaled(b, alpha))  # type: ignore[no-any-return]
+    return call(mx.subtract, a, _scaled(b, alpha))
 
 
 @lowers("aten.rsub")
 def rsub(self: Any, other: Any, alpha: Any = 1) -> Value:
     """rsub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor"""
     a, b = align(self, other)
-    return call(mx.subtract, b, _scaled(a, alpha))  # type: ignore[no-any-return]
+    return call(mx.subtract, b, _scaled(a, alpha))
 
 
 @lowers("aten.mul", "aten.multiply")
 def mul(self: Any, other: Any) -> Value:
     """mul.Tensor(Tensor self, Tensor other) -> Tensor"""
     a, b = align(self, other)
-    return call(mx.logical_and if result_type(self, other) == "bool" else mx.multiply, a, b)  # type: ignore[no-any-return]
+    return call(mx.logical_and if result_type(self, other) == "bool" else mx.multiply, a, b)
 
 
 def _float_operands(a: Any, b: Any) -> tuple[Any, Any]:
@@ -178,7 +178,7 @@ def _float_operands(a: Any, b: Any) -> tuple[Any, Any]:
 )
 def div(self: Any, other: Any) -> Value:
     """div.Tensor(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.divide, *_float_operands(self, other))  # type: ignore[no-any-return]
+    return call(mx.divide, *_float_operands(self, other))
 
 
 @lowers(
@@ -195,27 +195,27 @@ def div_mode(self: Any, other: Any, rounding_mode: str | None = None) -> Value:
         return floor_divide(self, other)
     a, b = align(self, other)
     if result_type(self, other).is_floating:
-        return call("mx.trunc", call(mx.divide, a, b))  # type: ignore[no-any-return]
-    return call("ops.div_trunc", as_array(a), as_array(b, str(result_type(self, other))))  # type: ignore[no-any-return]
+        return call("mx.trunc", call(mx.divide, a, b))
+    return call("ops.trunc_divide", as_array(a), as_array(b, str(result_type(self, other))))
 
 
 @lowers("aten.floor_divide")
 def floor_divide(self: Any, other: Any) -> Value:
     """floor_divide(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.floor_divide, *align(self, other))  # type: ignore[no-any-return]
+    return call(mx.floor_divide, *align(self, other))
 
 
 @lowers("aten.remainder")
 def remainder(self: Any, other: Any) -> Value:
     """remainder.Tensor(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.remainder, *align(self, other))  # type: ignore[no-any-return]
+    return call(mx.remainder, *align(self, other))
 
 
 @lowers("aten.fmod")
 def fmod(self: Any, other: Any) -> Value:
     """fmod.Tensor(Tensor self, Tensor other) -> Tensor"""
     a, b = align(self, other)
-    return call("ops.fmod", a, as_array(b, str(result_type(self, other))))  # type: ignore[no-any-return]
+    return call("ops.fmod", a, as_array(b, str(result_type(self, other))))
 
 
 @lowers("aten.pow.Tensor_Scalar")
@@ -223,41 +223,41 @@ def pow_scalar(self: Value, exponent: Any) -> Value:
     """pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor"""
     (x, e) = align(self, exponent)
     if e == 2 and str(x.dtype) == str(result_type(self, exponent)):
-        return call(mx.square, x)  # type: ignore[no-any-return]
+        return call(mx.square, x)
     if e == 0.5:
-        return call(mx.sqrt, x)  # type: ignore[no-any-return]
+        return call(mx.sqrt, x)
     if e == -0.5:
-        return call(mx.rsqrt, x)  # type: ignore[no-any-return]
+        return call(mx.rsqrt, x)
     if e == -1 and is_float(x):
-        return call(mx.reciprocal, x)  # type: ignore[no-any-return]
+        return call(mx.reciprocal, x)
     if type(e) is float and e.is_integer() and is_float(x):
         e = int(e)
-    return call(mx.power, x, e)  # type: ignore[no-any-return]
+    return call(mx.power, x, e)
 
 
 @lowers("aten.pow.Tensor_Tensor", "aten.pow.Scalar")
 def pow_tensor(self: Any, exponent: Value) -> Value:
     """pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
-    return call(mx.power, *align(self, exponent))  # type: ignore[no-any-return]
+    return call(mx.power, *align(self, exponent))
 
 
 @lowers("aten.float_power")
 def float_power(self: Any, exponent: Any) -> Value:
     """float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
     want = "complex64" if result_type(self, exponent).is_complex else "float32"
-    return call(mx.power, *align(self, exponent, dtype=want))  # type: ignore[no-any-return]
+    return call(mx.power, *align(self, exponent, dtype=want))
 
 
-@lowers("aten.maximum", "aten.max.other", "aten.fmax")
+@lowers("aten.maximum", "aten.max.other")
 def maximum(self: Value, other: Value) -> Value:
     """maximum(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.maximum, *align(self, other))  # type: ignore[no-any-return]
+    return call(mx.maximum, *align(self, other))
 
 
 @lowers("aten.minimum", "aten.min.other")
 def minimum(self: Value, other: Value) -> Value:
     """minimum(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.minimum, *align(self, other))  # type: ignore[no-any-return]
+    return call(mx.minimum, *align(self, other))
 
 
 @lowers("aten.clamp", "aten.clip")
@@ -265,12 +265,12 @@ def clamp(self: Value, min: Any = None, max: Any = None) -> Value:
     """clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor"""
     x, lo, hi = align(self, min, max)
     if lo is None and hi is None:
-        return x  # type: ignore[no-any-return]
+        return x
     if hi is None:
-        return call(mx.maximum, x, lo)  # type: ignore[no-any-return]
+        return call(mx.maximum, x, lo)
     if lo is None:
-        return call(mx.minimum, x, hi)  # type: ignore[no-any-return]
-    return call(mx.clip, x, lo, hi)  # type: ignore[no-any-return]
+        return call(mx.minimum, x, hi)
+    return call(mx.clip, x, lo, hi)
 
 
 @lowers("aten.clamp_min")
@@ -288,27 +288,27 @@ def clamp_max(self: Value, max: Any) -> Value:
 @lowers("aten.atan2", "aten.arctan2")
 def atan2(self: Value, other: Value) -> Value:
     """atan2(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.arctan2, *_float_operands(self, other))  # type: ignore[no-any-return]
+    return call(mx.arctan2, *_float_operands(self, other))
 
 
 @lowers("aten.logaddexp")
 def logaddexp(self: Value, other: Value) -> Value:
     """logaddexp(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.logaddexp, *_float_operands(self, other))  # type: ignore[no-any-return]
+    return call(mx.logaddexp, *_float_operands(self, other))
 
 
 @lowers("aten.addcmul")
 def addcmul(self: Value, tensor1: Value, tensor2: Value, value: Any = 1) -> Value:
     """addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor"""
     x, a, b = align(self, tensor1, tensor2)
-    return x + _scaled(a * b, value)  # type: ignore[no-any-return]
+    return x + _scaled(a * b, value)
 
 
 @lowers("aten.addcdiv")
 def addcdiv(self: Value, tensor1: Value, tensor2: Value, value: Any = 1) -> Value:
     """addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor"""
     x, a, b = align(self, tensor1, tensor2)
-    return x + _scaled(a / b, value)  # type: ignore[no-any-return]
+    return x + _scaled(a / b, value)
 
 
 @lowers("aten.lerp")
@@ -327,4 +327,4 @@ def nan_to_num(
     if not is_float(self):
         return self
     given = {"nan": nan or None, "posinf": posinf, "neginf": neginf}
-    return call("mx.nan_to_num", self, **{k: v for k, v in given.items() if v is not None})  # type: ignore[no-any-return]
+    return call("mx.nan_to_num", self, **{k: v for k, v in given.items() if v is not None})

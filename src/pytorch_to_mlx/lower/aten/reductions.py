@@ -32,50 +32,55 @@ def _widened(x: Value, dtype: str | None) -> Value:
 @lowers("aten.sum.default")
 def sum_all(self: Value, dtype: str | None = None) -> Value:
     """sum(Tensor self, *, ScalarType? dtype=None) -> Tensor"""
-    return call(mx.sum, _widened(self, dtype))  # type: ignore[no-any-return]
+    return call(mx.sum, _widened(self, dtype))
 
 
 @lowers("aten.sum.dim_IntList")
 def sum_(self: Value, dim: Any, keepdim: bool = False, dtype: str | None = None) -> Value:
-    """sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
-    return call(mx.sum, _widened(self, dtype), **reduction(axes_of(dim, self.ndim), keepdim))  # type: ignore[no-any-return]
+    """sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None)
+    -> Tensor"""
+    return call(mx.sum, _widened(self, dtype), **reduction(axes_of(dim, self.ndim), keepdim))
 
 
 @lowers("aten.prod.default")
 def prod_all(self: Value, dtype: str | None = None) -> Value:
     """prod(Tensor self, *, ScalarType? dtype=None) -> Tensor"""
-    return call(mx.prod, _widened(self, dtype))  # type: ignore[no-any-return]
+    return call(mx.prod, _widened(self, dtype))
 
 
 @lowers("aten.prod.dim_int")
 def prod(self: Value, dim: int, keepdim: bool = False, dtype: str | None = None) -> Value:
-    """prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
-    return call(mx.prod, _widened(self, dtype), **reduction(axes_of(dim, self.ndim), keepdim))  # type: ignore[no-any-return]
+    """prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None)
+    -> Tensor"""
+    return call(mx.prod, _widened(self, dtype), **reduction(axes_of(dim, self.ndim), keepdim))
 
 
 @lowers("aten.mean.default")
 def mean_all(self: Value, dtype: str | None = None) -> Value:
     """mean(Tensor self, *, ScalarType? dtype=None) -> Tensor"""
-    return call(mx.mean, self if dtype is None else self.astype(DType(dtype)))  # type: ignore[no-any-return]
+    return call(mx.mean, self if dtype is None else self.astype(DType(dtype)))
 
 
 @lowers("aten.mean.dim")
 def mean(self: Value, dim: Any, keepdim: bool = False, dtype: str | None = None) -> Value:
-    """mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    """mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None)
+    -> Tensor"""
     x = self if dtype is None else self.astype(DType(dtype))
-    return call(mx.mean, x, **reduction(axes_of(dim, self.ndim), keepdim))  # type: ignore[no-any-return]
+    return call(mx.mean, x, **reduction(axes_of(dim, self.ndim), keepdim))
 
 
 @lowers("aten.nansum")
 def nansum(self: Value, dim: Any = None, keepdim: bool = False, dtype: str | None = None) -> Value:
-    """nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    """nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None)
+    -> Tensor"""
     known = call(mx.where, call(mx.isnan, self), 0, self) if is_float(self) else self
     return sum_(known, dim, keepdim, dtype)
 
 
 @lowers("aten.nanmean")
 def nanmean(self: Value, dim: Any = None, keepdim: bool = False, dtype: str | None = None) -> Value:
-    """nanmean(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    """nanmean(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None)
+    -> Tensor"""
     known = call(mx.logical_not, call(mx.isnan, self)).astype(DType(str(self.dtype)))
     return nansum(self, dim, keepdim, dtype) / sum_(known, dim, keepdim, dtype)
 
@@ -90,7 +95,7 @@ def _spread(target: Any, x: Value, dim: Any, correction: Any, keepdim: bool) -> 
         raise Unsupported("the variance of complex numbers has no MLX form")
     if float(correction).is_integer():
         ddof = {"ddof": int(correction)} if correction else {}
-        return call(target, x, **reduction(axis, keepdim), **ddof)  # type: ignore[no-any-return]
+        return call(target, x, **reduction(axis, keepdim), **ddof)
     n = count(x, dim)
     scaled = call(mx.var, x, **reduction(axis, keepdim)) * (n / (n - correction))
     return call(mx.sqrt, scaled) if target is mx.std else scaled
@@ -98,7 +103,8 @@ def _spread(target: Any, x: Value, dim: Any, correction: Any, keepdim: bool) -> 
 
 @lowers("aten.var.correction", "aten.var.correction_names")
 def var(self: Value, dim: Any = None, correction: Any = None, keepdim: bool = False) -> Value:
-    """var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor"""
+    """var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None,
+    bool keepdim=False) -> Tensor"""
     return _spread(mx.var, self, dim, correction, keepdim)
 
 
@@ -116,7 +122,8 @@ def var_all(self: Value, unbiased: bool = True) -> Value:
 
 @lowers("aten.std.correction")
 def std(self: Value, dim: Any = None, correction: Any = None, keepdim: bool = False) -> Value:
-    """std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor"""
+    """std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None,
+    bool keepdim=False) -> Tensor"""
     return _spread(mx.std, self, dim, correction, keepdim)
 
 
@@ -152,7 +159,8 @@ def std_mean(
 def var_mean_dim(
     self: Value, dim: Any, unbiased: bool = True, keepdim: bool = False
 ) -> tuple[Value, Value]:
-    """var_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)"""
+    """var_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False)
+    -> (Tensor, Tensor)"""
     return var_mean(self, dim, int(unbiased), keepdim)
 
 
@@ -160,7 +168,8 @@ def var_mean_dim(
 def std_mean_dim(
     self: Value, dim: Any, unbiased: bool = True, keepdim: bool = False
 ) -> tuple[Value, Value]:
-    """std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False) -> (Tensor, Tensor)"""
+    """std_mean.dim(Tensor self, int[1]? dim, bool unbiased=True, bool keepdim=False)
+    -> (Tensor, Tensor)"""
     return std_mean(self, dim, int(unbiased), keepdim)
 
 
@@ -182,25 +191,25 @@ def std_mean_all(self: Value, unbiased: bool = True) -> tuple[Value, Value]:
 @lowers("aten.amax")
 def amax(self: Value, dim: Any = (), keepdim: bool = False) -> Value:
     """amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor"""
-    return call(mx.max, self, **reduction(axes_of(dim, self.ndim), keepdim))  # type: ignore[no-any-return]
+    return call(mx.max, self, **reduction(axes_of(dim, self.ndim), keepdim))
 
 
 @lowers("aten.amin")
 def amin(self: Value, dim: Any = (), keepdim: bool = False) -> Value:
     """amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor"""
-    return call(mx.min, self, **reduction(axes_of(dim, self.ndim), keepdim))  # type: ignore[no-any-return]
+    return call(mx.min, self, **reduction(axes_of(dim, self.ndim), keepdim))
 
 
 @lowers("aten.max.default")
 def max_all(self: Value) -> Value:
     """max(Tensor self) -> Tensor"""
-    return call(mx.max, self)  # type: ignore[no-any-return]
+    return call(mx.max, self)
 
 
 @lowers("aten.min.default")
 def min_all(self: Value) -> Value:
     """min(Tensor self) -> Tensor"""
-    return call(mx.min, self)  # type: ignore[no-any-return]
+    return call(mx.min, self)
 
 
 @lowers("aten.aminmax")
@@ -211,7 +220,7 @@ def aminmax(self: Value, dim: int | None = None, keepdim: bool = False) -> tuple
 
 
 def _position(target: Any, x: Value, dim: int | None, keepdim: bool) -> Value:
-    return call(target, x, **reduction(axes_of(dim, x.ndim), keepdim)).astype(_INT64)  # type: ignore[no-any-return]
+    return call(target, x, **reduction(axes_of(dim, x.ndim), keepdim)).astype(_INT64)
 
 
 @lowers("aten.argmax")
@@ -244,7 +253,7 @@ def min_dim(self: Value, dim: int, keepdim: bool = False) -> tuple[Value, Value]
 @lowers("aten.any.default")
 def any_all(self: Value) -> Value:
     """any(Tensor self) -> Tensor"""
-    return call(mx.any, self)  # type: ignore[no-any-return]
+    return call(mx.any, self)
 
 
 @lowers("aten.any.dim", "aten.any.dims")
@@ -252,13 +261,13 @@ def any_(self: Value, dim: Any = None, keepdim: bool = False) -> Value:
     """any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor"""
     if dim == ():
         return self.astype(DType("bool"))
-    return call(mx.any, self, **reduction(axes_of(dim, self.ndim), keepdim))  # type: ignore[no-any-return]
+    return call(mx.any, self, **reduction(axes_of(dim, self.ndim), keepdim))
 
 
 @lowers("aten.all.default")
 def all_all(self: Value) -> Value:
     """all(Tensor self) -> Tensor"""
-    return call(mx.all, self)  # type: ignore[no-any-return]
+    return call(mx.all, self)
 
 
 @lowers("aten.all.dim", "aten.all.dims")
@@ -266,7 +275,7 @@ def all_(self: Value, dim: Any = None, keepdim: bool = False) -> Value:
     """all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor"""
     if dim == ():
         return self.astype(DType("bool"))
-    return call(mx.all, self, **reduction(axes_of(dim, self.ndim), keepdim))  # type: ignore[no-any-return]
+    return call(mx.all, self, **reduction(axes_of(dim, self.ndim), keepdim))
 
 
 @lowers("aten.count_nonzero.default", "aten.count_nonzero.dim_IntList")
@@ -278,4 +287,4 @@ def count_nonzero(self: Value, dim: Any = None) -> Value:
 @lowers("aten.logsumexp", "aten.special_logsumexp")
 def logsumexp(self: Value, dim: Any, keepdim: bool = False) -> Value:
     """logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor"""
-    return call(mx.logsumexp, to_float(self), **reduction(axes_of(dim, self.ndim), keepdim))  # type: ignore[no-any-return]
+    return call(mx.logsumexp, to_float(self), **reduction(axes_of(dim, self.ndim), keepdim))

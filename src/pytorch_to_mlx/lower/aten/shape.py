@@ -108,7 +108,7 @@ def view_as(self: Value, other: Any) -> Value:
 @lowers("aten.view.dtype", "aten.view_copy.dtype")
 def view_dtype(self: Value, dtype: DType) -> Value:
     """view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)"""
-    return call("mx.view", self, dtype)  # type: ignore[no-any-return]
+    return call("mx.view", self, dtype)
 
 
 @lowers("aten.flatten.using_ints")
@@ -118,13 +118,13 @@ def flatten(self: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
         return self.reshape(1)
     if positive(start_dim, self.ndim) == positive(end_dim, self.ndim):
         return self
-    return call(mx.flatten, self, start_dim, end_dim)  # type: ignore[no-any-return]
+    return call(mx.flatten, self, start_dim, end_dim)
 
 
 @lowers("aten.unflatten.int")
 def unflatten(self: Value, dim: int, sizes: tuple[Dim, ...]) -> Value:
     """unflatten.int(Tensor(a) self, int dim, SymInt[] sizes) -> Tensor(a)"""
-    return call(mx.unflatten, self, dim, sizes)  # type: ignore[no-any-return]
+    return call(mx.unflatten, self, dim, sizes)
 
 
 @lowers("aten.ravel")
@@ -136,7 +136,7 @@ def ravel(self: Value) -> Value:
 @lowers("aten.unsqueeze", "aten.unsqueeze_copy")
 def unsqueeze(self: Value, dim: int) -> Value:
     """unsqueeze(Tensor(a) self, int dim) -> Tensor(a)"""
-    return call(mx.expand_dims, self, dim)  # type: ignore[no-any-return]
+    return call(mx.expand_dims, self, dim)
 
 
 @lowers("aten.squeeze.default", "aten.squeeze_copy.default")
@@ -157,7 +157,7 @@ def squeeze_dims(self: Value, dim: tuple[int, ...]) -> Value:
     axes = tuple(d for d in dim if self.ndim and is_static(self.dims[d]) and self.dims[d] == 1)
     if not axes:
         return self
-    return call(mx.squeeze, self, axes[0] if len(axes) == 1 else axes)  # type: ignore[no-any-return]
+    return call(mx.squeeze, self, axes[0] if len(axes) == 1 else axes)
 
 
 @lowers("aten.permute", "aten.permute_copy")
@@ -232,8 +232,9 @@ def broadcast_tensors(tensors: tuple[Value, ...]) -> tuple[Value, ...]:
 def as_strided(
     self: Value, size: tuple[Dim, ...], stride: tuple[Dim, ...], storage_offset: Dim | None = None
 ) -> Value:
-    """as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor(a)"""
-    return call("mx.as_strided", self, size, stride, storage_offset or 0)  # type: ignore[no-any-return]
+    """as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None)
+    -> Tensor(a)"""
+    return call("mx.as_strided", self, size, stride, storage_offset or 0)
 
 
 # -- slices --------------------------------------------------------------------------------------
@@ -255,7 +256,8 @@ def _bound(value: Any, size: Dim, default: Dim) -> Any:
 
 @lowers("aten.slice.Tensor", "aten.slice_copy.Tensor")
 def slice_(self: Value, dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> Value:
-    """slice.Tensor(Tensor(a) self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor(a)"""
+    """slice.Tensor(Tensor(a) self, int dim=0, SymInt? start=None, SymInt? end=None,
+    SymInt step=1) -> Tensor(a)"""
     size = self.dims[dim]
     part = slice(_bound(start, size, 0), _bound(end, size, size), None if step == 1 else step)
     if part == slice(None):
@@ -295,7 +297,8 @@ def _split_at(x: Value, edges: list[Dim], axis: int) -> tuple[Value, ...]:
 
 
 def _part_count(size: Dim, part: Dim) -> int:
-    """How many parts of a size there are; the same at every size, or torch would not have traced it."""
+    """How many parts of a size there are; the same at every size,
+    or torch would not have traced it."""
     if is_static(size) and is_static(part):
         return max(1, -(-int(size) // int(part))) if part else 1
     symbols = sorted(free_symbols((size, part)), key=str)
@@ -316,7 +319,7 @@ def split(self: Value, split_size: Dim, dim: int = 0) -> tuple[Value, ...]:
     if n == 1:
         return (self,)
     if dims_equal(as_dim(split_size * n), size):
-        return call(mx.split, self, n, axis=dim)  # type: ignore[no-any-return]
+        return call(mx.split, self, n, axis=dim)
     return _split_at(self, [as_dim(split_size * i) for i in range(1, n)], dim)
 
 
@@ -330,7 +333,7 @@ def split_with_sizes(self: Value, split_sizes: tuple[Dim, ...], dim: int = 0) ->
     """split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]"""
     first = split_sizes[0]
     if len(split_sizes) > 1 and all(dims_equal(s, first) for s in split_sizes):
-        return call(mx.split, self, len(split_sizes), axis=dim)  # type: ignore[no-any-return]
+        return call(mx.split, self, len(split_sizes), axis=dim)
     edges: list[Dim] = []
     for s in split_sizes[:-1]:
         edges.append(as_dim((edges[-1] if edges else 0) + s))
@@ -371,15 +374,15 @@ def cat(tensors: tuple[Value, ...], dim: int = 0) -> Value:
     # torch lets a 1-D empty tensor join arrays of any rank.
     kept = tuple(t for t in tensors if t.dims != (0,)) or tensors[:1]
     if len(kept) == 1:
-        return align(*tensors)[tensors.index(kept[0])]  # type: ignore[no-any-return]
+        return align(*tensors)[tensors.index(kept[0])]
     dtype = align(*tensors)[tensors.index(kept[0])].dtype if len(kept) < len(tensors) else None
-    return call(mx.concatenate, align(*kept, dtype=dtype), axis=dim)  # type: ignore[no-any-return]
+    return call(mx.concatenate, align(*kept, dtype=dtype), axis=dim)
 
 
 @lowers("aten.stack")
 def stack(tensors: tuple[Value, ...], dim: int = 0) -> Value:
     """stack(Tensor[] tensors, int dim=0) -> Tensor"""
-    return call(mx.stack, align(*tensors), axis=dim)  # type: ignore[no-any-return]
+    return call(mx.stack, align(*tensors), axis=dim)
 
 
 @lowers("aten.repeat")
@@ -387,7 +390,7 @@ def repeat(self: Value, repeats: tuple[Dim, ...]) -> Value:
     """repeat(Tensor self, SymInt[] repeats) -> Tensor"""
     if all(r == 1 for r in repeats) and len(repeats) == self.ndim:
         return self
-    return call(mx.tile, self, repeats)  # type: ignore[no-any-return]
+    return call(mx.tile, self, repeats)
 
 
 @lowers("aten.tile")
@@ -400,17 +403,18 @@ def tile(self: Value, dims: tuple[Dim, ...]) -> Value:
 def repeat_interleave(
     self: Value, repeats: Dim, dim: int | None = None, output_size: Any = None
 ) -> Value:
-    """repeat_interleave.self_int(Tensor self, SymInt repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor"""
-    return call(mx.repeat, self, repeats, **({} if dim is None else {"axis": dim}))  # type: ignore[no-any-return]
+    """repeat_interleave.self_int(Tensor self, SymInt repeats, int? dim=None, *,
+    SymInt? output_size=None) -> Tensor"""
+    return call(mx.repeat, self, repeats, **({} if dim is None else {"axis": dim}))
 
 
 @lowers("aten.roll")
 def roll(self: Value, shifts: tuple[Dim, ...], dims: tuple[int, ...] = ()) -> Value:
     """roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor"""
     if not dims:
-        return call(mx.roll, self, shifts[0])  # type: ignore[no-any-return]
+        return call(mx.roll, self, shifts[0])
     single = len(dims) == 1
-    return call(mx.roll, self, shifts[0] if single else shifts, dims[0] if single else dims)  # type: ignore[no-any-return]
+    return call(mx.roll, self, shifts[0] if single else shifts, dims[0] if single else dims)
 
 
 @lowers("aten.flip")
