@@ -88,7 +88,7 @@ def convert(
         graph = _lower(captured)
     source_ops = reporting.op_counts(graph)
     with timings("passes"), bars.stage("optimise"):
-        reports = _optimise(graph, fold_batch_norm=fold_batch_norm)
+        reports = _optimise(graph, captured, fold_batch_norm=fold_batch_norm)
     with timings("codegen"), bars.stage("write code"):
         job = _job(graph, captured, opened)
     report = reporting.conversion_report(opened, captured, graph, job, reports, source_ops)
@@ -167,10 +167,13 @@ def _lower(captured: Captured) -> Graph:
     return lower_program(captured)
 
 
-def _optimise(graph: Graph, *, fold_batch_norm: bool) -> list[PassReport]:
+def _optimise(graph: Graph, captured: Captured, *, fold_batch_norm: bool) -> list[PassReport]:
+    from pytorch_to_mlx.package.writer import SourceTensors
+    from pytorch_to_mlx.passes.evaluate import weights
     from pytorch_to_mlx.passes.pipeline import optimise
 
-    return optimise(graph, fold_batch_norm=fold_batch_norm)
+    with weights(SourceTensors(captured).get):
+        return optimise(graph, fold_batch_norm=fold_batch_norm)
 
 
 def _job(graph: Graph, captured: Captured, opened: OpenedSource) -> Job:
@@ -246,7 +249,7 @@ def analyze(source: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | No
     except LoweringError as error:
         return {**reporting.source_sections(opened, captured), "unsupported": [vars(o) for o in error.ops]}
     source_ops = reporting.op_counts(graph)
-    reports = _optimise(graph, fold_batch_norm=options.get("fold_batch_norm", True))
+    reports = _optimise(graph, captured, fold_batch_norm=options.get("fold_batch_norm", True))
     job = _job(graph, captured, opened)
     report = reporting.conversion_report(opened, captured, graph, job, reports, source_ops)
     return {**report, "unsupported": [], "memory": reporting.memory_estimate(graph, job)}
