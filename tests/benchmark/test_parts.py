@@ -14,11 +14,13 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
+import torch
 
 from pytorch_to_mlx.benchmark import machine, memory, state, trees
-from pytorch_to_mlx.benchmark.check import difference, same_bytes
+from pytorch_to_mlx.benchmark.check import difference
 from pytorch_to_mlx.benchmark.load import OtherLoad
 from pytorch_to_mlx.benchmark.run import ratios
+from pytorch_to_mlx.benchmark.sides import MLXModel, MLXTimed, TorchModel, TorchTimed
 from pytorch_to_mlx.blas import load_blas
 
 NAN, INF = float("nan"), float("inf")
@@ -47,15 +49,23 @@ def test_difference(actual: list[complex], expected: list[complex], reason: str)
     assert reason in found if reason else found == ""
 
 
-def test_same_bytes_is_exact() -> None:
-    a = {"y": np.array([[1.0, NAN], [0.0, 2.0]])}
-    assert same_bytes(a, {"y": a["y"].copy()})
-    assert same_bytes({"y": a["y"].T}, {"y": a["y"].T.copy()})
-    assert same_bytes({"y": np.array(True)}, {"y": np.array(True)})
-    for other in (a["y"].ravel(), a["y"].astype(np.float32), a["y"] + 1e-9, a["y"].T):
-        assert not same_bytes(a, {"y": other})
-    assert not same_bytes(a, {"z": a["y"]})
-    assert not same_bytes(a, {**a, "z": a["y"]})
+def test_same_outputs_are_told_on_the_device() -> None:
+    a = {"y": np.array([[1.0, NAN], [0.0, 2.0]], np.float32), "n": np.array([1, 2])}
+    others = [
+        {**a, "y": a["y"] + 1e-3},
+        {**a, "y": a["y"].T},
+        {"y": a["y"]},
+        {**a, "n": a["n"] + 1},
+    ]
+    others += [{**a, "y": a["y"].ravel()}, {**a, "n": a["n"].astype(np.int32)}]
+    mlx = MLXTimed(MLXModel(lambda: abs), (), compiled=False)
+    torch_side = TorchTimed(TorchModel(lambda: abs), (), compiled=False)
+    for side, made in ((mlx, mx.array), (torch_side, torch.from_numpy)):
+        first = {k: made(v) for k, v in a.items()}
+        again = {k: made(v.copy()) for k, v in a.items()}
+        assert side.same(first, side.kept(again))
+        for other in others:
+            assert not side.same(first, {k: made(v.copy()) for k, v in other.items()})
 
 
 def test_without_tolerance_only_shapes_are_compared() -> None:

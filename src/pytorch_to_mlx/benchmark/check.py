@@ -37,23 +37,6 @@ def check_outputs(side: str, outputs: Outputs, reference: Outputs, tolerance: fl
             raise BenchmarkError(f"{side}: output {name!r} {reason}; its timing means nothing")
 
 
-def same_bytes(a: Outputs, b: Outputs) -> bool:
-    """Whether two calls gave the very same outputs, NaNs included; cheap where a check is not."""
-    return a.keys() == b.keys() and all(
-        a[name].shape == b[name].shape
-        and a[name].dtype == b[name].dtype
-        and _same_memory(a[name], b[name])
-        for name in a
-    )
-
-
-def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
-    x, y = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (a, b))
-    whole = len(x) // 8 * 8  # eight bytes at a time
-    words = np.array_equal(x[:whole].view(np.uint64), y[:whole].view(np.uint64))
-    return words and np.array_equal(x[whole:], y[whole:])
-
-
 def difference(actual: np.ndarray, expected: np.ndarray, tolerance: float | None) -> str:
     """Why ``actual`` is not ``expected`` within ``tolerance`` of its scale, or ``""``."""
     if actual.shape != expected.shape:

@@ -102,6 +102,12 @@ class MLXTimed:
         names = self._names or [name for name, _ in leaves]
         return {n: _mlx_numpy(x) for n, (_, x) in zip(names, leaves, strict=True)}
 
+    def kept(self, raw: Any) -> Any:
+        return raw  # an evaluated array is not written to again
+
+    def same(self, raw: Any, kept: Any) -> bool:
+        return _same_leaves(raw, kept, mx.array, _mlx_equal)
+
 
 class TorchModel:
     """A torch callable with what loading it took; its inputs go to its parameters' device."""
@@ -170,6 +176,43 @@ class TorchTimed:
 
     def outputs(self, raw: Any) -> Outputs:
         return {name: _torch_numpy(x) for name, x in trees.flatten(raw)}
+
+    def kept(self, raw: Any) -> Any:
+        import torch
+
+        leaves = trees.flatten(raw)
+        return {n: x.clone() if isinstance(x, torch.Tensor) else x for n, x in leaves}
+
+    def same(self, raw: Any, kept: Any) -> bool:
+        import torch
+
+        return _same_leaves(raw, kept, torch.Tensor, _torch_equal)
+
+
+def _same_leaves(raw: Any, kept: Any, array: type, equal: Callable[[Any, Any], bool]) -> bool:
+    a, b = trees.flatten(raw), trees.flatten(kept)
+    if [name for name, _ in a] != [name for name, _ in b]:
+        return False
+    return all(
+        equal(x, y) if isinstance(x, array) and isinstance(y, array) else bool(x == y)
+        for (_, x), (_, y) in zip(a, b, strict=True)
+    )
+
+
+def _mlx_equal(x: mx.array, y: mx.array) -> bool:
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    return bool(mx.array_equal(x, y, equal_nan=mx.issubdtype(x.dtype, mx.inexact)))
+
+
+def _torch_equal(x: Any, y: Any) -> bool:
+    torch = sys.modules["torch"]
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    if torch.equal(x, y):
+        return True
+    both = (x == y) | ((x != x) & (y != y))  # NaN alone differs from itself
+    return bool(both.all())
 
 
 def _arrays(value: Any) -> list[mx.array]:
