@@ -6,6 +6,7 @@ from collections import namedtuple
 from dataclasses import dataclass
 
 import torch
+import torch.utils.checkpoint
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -287,3 +288,69 @@ class Cache:
 class Caching(nn.Module):
     def forward(self, x, use_cache=True):
         return {"y": x * 2, "cache": Cache(x) if use_cache else None}
+
+
+class Unrolled(nn.Module):
+    """A Python loop over time, which a trace unrolls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(4, 4)
+
+    def forward(self, x):
+        h = c = x.new_zeros(x.shape[0], 4)
+        out = []
+        for i in range(x.shape[1]):
+            h, c = self.cell(x[:, i], (h, c))
+            out.append(h)
+        return torch.stack(out, 1)
+
+
+class Conditional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 4)
+        self.b = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, lambda x: self.a(x), lambda x: self.b(x) * 2, (x,))
+
+
+class While(nn.Module):
+    def forward(self, x):
+        return torch._higher_order_ops.while_loop(
+            lambda i, x: i < 5, lambda i, x: (i + 1, x * 1.1), (torch.tensor(0), x)
+        )
+
+
+class Vmapped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return torch.vmap(lambda row: self.linear(row).softmax(-1))(x)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return torch.utils.checkpoint.checkpoint(self.linear, x, use_reentrant=False)
+
+
+class Clamp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clamp(0)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class CustomGradient(nn.Module):
+    def forward(self, x):
+        return Clamp.apply(x) * 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -208,3 +211,37 @@ def test_size_one_and_others_after_capture():
     assert static(captured) == {}
     for shape in ((1, 1), (4, 9)):
         compare(captured, module, [((torch.randint(0, 10, shape),), {})])
+
+
+@pytest.mark.parametrize(
+    "module, op",
+    [(models.Conditional(), "cond"), (models.While(), "while_loop")],
+)
+def test_control_flow_stays(module, op):
+    captured = checked(module, torch.randn(2, 4))
+    assert op in {str(n.target) for n in captured.program.graph.nodes}
+    assert not any("strict" in w for w in captured.warnings)
+
+
+@pytest.mark.parametrize(
+    "module", [models.Vmapped(), models.Checkpointed(), models.CustomGradient()]
+)
+def test_wrappers_leave_only_aten(module):
+    captured = checked(module, torch.randn(3, 4))
+    targets = [n.target for n in captured.program.graph.nodes if n.op == "call_function"]
+    assert all(str(t).startswith("aten.") for t in targets)
+    assert ["x:0"] in where(captured)
+
+
+def test_another_method_as_forward():
+    module = models.Tied()
+    other = copy.copy(module)
+
+    def encode(self, tokens):
+        return self.embed(tokens) * 2
+
+    other.forward = types.MethodType(encode, other)
+    captured = checked(other, torch.tensor([[1, 2, 3]]))
+    assert captured.input_names == ["tokens"]
+    assert captured.signatures[""] == ["tokens"]
+    assert "embed.weight" in captured.tensors

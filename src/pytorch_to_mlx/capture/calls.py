@@ -46,6 +46,10 @@ class Recorder:
                 handle.remove()
 
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        import torch
+
+        if torch.compiler.is_dynamo_compiling():
+            return  # a branch of torch.cond and its like, which torch traces in another way
         tracer = _tracer()
         stack = getattr(tracer, "module_stack", None)
         if not stack:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sympy
 
+from pytorch_to_mlx.capture.program import is_foreign
 from pytorch_to_mlx.capture.sizes import Axis, Example, Prober, Sizes
 from pytorch_to_mlx.errors import CaptureError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _REACH = 64  # how far above the example's size multiples are looked for
 _MOST_GUARDS = 60
-_PLACE = re.compile(r"[^()\s]+:\d+ in \w+")
 
 
 @dataclass
@@ -210,9 +210,9 @@ def _guard_place(program: torch.export.ExportedProgram, size: int) -> str:
     for guard in [] if env is None else env.guards:
         expr = guard.expr
         if isinstance(expr, sympy.Eq) and expr.rhs == size and isinstance(expr.lhs, sympy.Symbol):
-            match = _PLACE.search(str(getattr(guard, "sloc", "")))
-            if match:
-                return match[0]
+            frame = getattr(getattr(guard, "sloc", None), "framework_loc", None)
+            if isinstance(frame, traceback.FrameSummary) and not is_foreign(frame.filename):
+                return f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}"
     return ""
 
 

@@ -178,7 +178,7 @@ class _Session:
         """Raises what the model raises, and where a state would change its shape."""
         shapes = {slot.full_name: tuple(slot.value.shape) for slot in self.lift}
         try:
-            with plain_interface(self.module, arguments):
+            with quiet(), plain_interface(self.module, arguments):
                 self.module(*arguments.args, **arguments.kwargs)
             for slot in self.lift:
                 store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
