@@ -1,8 +1,8 @@
 """Computes a slice of the graph at concrete sizes, to recognise it by its values.
 
-What a mask or a rotary table *is* shows in its numbers, not in the dozens of calls that make it, which
-change with every release of a library. This module only ever runs calls that depend on sizes, constants and
-buffers, on the CPU, for recognition; it is no way to run a model.
+What a mask or a rotary table *is* shows in its numbers, not in the dozens of calls that make it,
+which change with every release of a library. This module only ever runs calls that depend on
+sizes, constants and buffers, on the CPU, for recognition; it is no way to run a model.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 import sympy
 
 from pytorch_to_mlx.graph import Graph, Node, Param, Value
@@ -108,13 +109,18 @@ def literals(part: Slice) -> int:
     return max(found)
 
 
-def constants(part: Slice, root: Graph) -> dict[Value, mx.array] | None:
-    """The arrays of a slice's leaves; None where one is an input, a learned weight, a state or not available."""
+def constants(part: Slice, root: Graph, *, learned: bool = False) -> dict[Value, mx.array] | None:
+    """The arrays of a slice's leaves; None where one is an input, a state or not available.
+
+    Learned weights count as constants only with ``learned``: training may change them.
+    """
     by_value = root.param_of()
     arrays: dict[Value, mx.array] = {}
     for leaf in part.leaves:
         param = by_value.get(leaf)
-        if param is None or param.kind == "parameter" or param.path in root.states:
+        if param is None or param.path in root.states:
+            return None
+        if param.kind == "parameter" and not learned:
             return None
         array = tensor(param)
         if array is None:
@@ -220,3 +226,36 @@ def apply_node(node: Node, env: Mapping[Value, mx.array]) -> mx.array | None:
 def size(d: Any, sizes: Sizes) -> int:
     """A size as a number."""
     return int(evaluate(d, sizes))
+
+
+def tables(value: Value, root: Graph) -> list[np.ndarray[Any, Any]] | None:
+    """A data-independent value at several sizes, one of them past every integer that its calls
+    mention.
+
+    None where it depends on data, is too large there, or none of the sizes is allowed. A stored
+    table ends the sizes that the source itself allows; within it the longest is looked at.
+    """
+    part = slice_of(value)
+    given = constants(part, root) if part is not None else None
+    if part is None or given is None or not part.nodes:
+        return None
+    ends = [max(a.shape) for a in given.values() if a.ndim >= 2]
+    found: list[np.ndarray[Any, Any]] = []
+    for sizes in assignments(part, beyond=literals(part)):
+        if elements(value, sizes) > LARGEST:
+            return None
+        array = run(part, sizes, given)
+        if array is None and ends:
+            array = run(part, {s: min(n, *ends) for s, n in sizes.items()}, given)
+        if array is None:
+            return None
+        found.append(np.array(array))
+    return found
+
+
+def elements(value: Value, sizes: Sizes) -> int:
+    """How many elements a value of known shape has at these sizes."""
+    total = 1
+    for d in value.dims:
+        total *= size(d, sizes)
+    return total

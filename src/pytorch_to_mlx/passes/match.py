@@ -99,7 +99,7 @@ def pairs(node: Node) -> Iterator[tuple[Any, Any]]:
 def uncast(value: Any) -> Any:
     """The value under casts between floating dtypes."""
     while (cast := produced_by(value, "mx.astype")) is not None:
-        source = cast.args[0]
+        source: Any = cast.args[0]
         if not (DType(str(source.dtype)).is_floating and DType(str(value.dtype)).is_floating):
             break
         value = source
@@ -131,7 +131,8 @@ def axes_of(axis: Any, rank: int) -> tuple[int, ...] | None:
 
 def over_last_axis(node: Node, *, keepdims: bool) -> bool:
     """Whether a reduction runs over the last axis alone."""
-    rank = node.args[0].ndim if is_array(node.args[0]) else 0
+    x: Any = node.args[0]
+    rank = x.ndim if is_array(x) else 0
     axes = axes_of(argument(node, 1, "axis"), rank)
     return axes == (rank - 1,) and bool(argument(node, 2, "keepdims", False)) == keepdims
 

@@ -1,6 +1,7 @@
 """Clean-up passes: dead code, repeated calls, no-ops, merged views, constants.
 
-:data:`CLEAN` lists them in the order they run in. A pass that comes twice finds what those between opened up.
+:data:`CLEAN` lists them in the order they run in. A pass that comes twice finds what those between
+opened up.
 """
 
 from __future__ import annotations

@@ -5,14 +5,17 @@ Given::
     %1 = mx.broadcast_to(%0, (B, T, 8))     # %0 is [1, T, 8]
     %3 = mx.multiply(%2, %1)                # %2 is [B, T, 8]
 
-Result: ``mx.multiply(%2, %0)``. Every user is judged alone: its result must keep its shape.
+Result: ``mx.multiply(%2, %0)``. Every user is judged alone: its result must keep its
+shape. Masks of attention need not be repeated over batches and heads either.
 """
 
 from __future__ import annotations
 
-from pytorch_to_mlx.graph import Graph
+from typing import Any
+
+from pytorch_to_mlx.graph import Graph, Node
 from pytorch_to_mlx.passes.base import PassReport
-from pytorch_to_mlx.passes.match import graphs, is_array, keeps_result
+from pytorch_to_mlx.passes.match import graphs, is_array, keeps_result, same_shape
 
 _BROADCASTING = {
     f"mx.{name}"
@@ -22,6 +25,8 @@ _BROADCASTING = {
         "bitwise_or bitwise_xor where clip matmul"
     ).split()
 }
+
+_ATTENTION = "mx.fast.scaled_dot_product_attention"
 
 
 def run(graph: Graph, report: PassReport) -> None:
@@ -34,3 +39,16 @@ def run(graph: Graph, report: PassReport) -> None:
                 if user.target in _BROADCASTING and keeps_result(user, node.output, node.args[0]):
                     user.replace_input(node.output, node.args[0])
                     report.applied += 1
+                elif _is_mask(user, node):
+                    user.replace_input(node.output, node.args[0])
+                    report.applied += 1
+
+
+def _is_mask(user: Node, node: Node) -> bool:
+    """Whether attention reads a mask that is repeated over batches or heads only."""
+    mask: Any = node.args[0]
+    if user.target == "ops.zero_masked_rows":
+        used = user.args[1] is node.output and user.args[0] is not node.output
+    else:
+        used = user.target == _ATTENTION and user.kwargs.get("mask") is node.output
+    return used and mask.ndim >= 2 and same_shape(mask.dims[-2:], node.output.dims[-2:])

@@ -1,4 +1,4 @@
-"""Constant arrays of no dimensions become Python numbers.
+"""Constant arrays that hold one number become that number.
 
 Given::
 
@@ -6,8 +6,8 @@ Given::
     %2 = mx.sqrt(%1)
     %3 = mx.divide(%0, %2)
 
-Result: ``mx.divide(%0, 8.0)``. The number must mean the same: the array had the other operand's dtype (or
-holds an integer that every dtype has), and the result keeps its dtype.
+Result: ``mx.divide(%0, 8.0)``. The number must mean the same: the array had the other operand's
+dtype (or holds an integer that every dtype has), and the result keeps its dtype.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.base import PassReport
-from pytorch_to_mlx.passes.match import apply, graphs, is_array, keeps_result, number
+from pytorch_to_mlx.passes.match import apply, graphs, is_array, keeps_result, number, produced_by
 
 _TAKES_NUMBERS = {
     f"mx.{name}"
@@ -62,12 +62,12 @@ def _computed(node: Node) -> Value | None:
     value: Any = array.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return call("mx.array", value, dtype=DType(str(out.dtype)))  # type: ignore[no-any-return]
+    return call("mx.array", value, dtype=DType(str(out.dtype)))
 
 
 def _inline(node: Node, report: PassReport) -> None:
     for arg in list(dict.fromkeys(a for a in node.args if is_array(a))):
-        value = number(arg)
+        value = _fill(arg)
         others = [a for a in node.args if is_array(a) and a is not arg]
         if value is None or not others or (node.target == "mx.where" and arg is node.args[0]):
             continue
@@ -80,3 +80,15 @@ def _inline(node: Node, report: PassReport) -> None:
         if (same or exact) and keeps_result(node, arg, value):  # type: ignore[arg-type]
             node.replace_input(arg, value)  # type: ignore[arg-type]
             report.applied += 1
+
+
+def _fill(arg: Any) -> int | float | bool | None:
+    """The one number that a constant array holds, whatever its shape."""
+    made = produced_by(arg, "mx.full", "mx.zeros", "mx.ones")
+    if made is None or DType(str(arg.dtype)).is_complex:
+        return number(arg)
+    value = number(made.args[1]) if made.target == "mx.full" else int(made.target == "mx.ones")
+    dtype = DType(str(arg.dtype))
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value) if dtype.is_floating else bool(value) if dtype == "bool" else int(value)

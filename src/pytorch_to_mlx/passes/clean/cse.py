@@ -5,8 +5,9 @@ Given::
     %1 = mx.arange(T)    # layers.0
     %2 = mx.arange(T)    # layers.1
 
-Result: one ``mx.arange(T)`` in the scope that both share. Random calls, calls with subgraphs and layers
-that may hold state stay. A weight computation of each layer stays in its layer (its operands differ).
+Result: one ``mx.arange(T)`` in the scope that both share. Random calls, calls with subgraphs and
+layers that may hold state stay. A weight computation of each layer stays in its layer (its
+operands differ).
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def _mergeable(node: Node) -> bool:
 def _merged_scope(known: Node, other: Node) -> tuple[Frame, ...]:
     """Where the one call lives: above both modules, but not above the modules that make its inputs.
 
-    A call that stays inside its module hands its value out, as modules do that share what they computed.
+    A call that stays inside its module hands its value out, as modules do that share what they
+    computed.
     """
     shared = common_scope(known.scope, other.scope)
     for v in known.inputs():

@@ -11,8 +11,8 @@ Result::
     %1 = mx.sin(%0)
     return(%1)
 
-Kept are the ``return`` (which also holds the new values of states), calls without results, and a host call
-whose symbol a size still mentions.
+Kept are the ``return`` (which also holds the new values of states), calls without results, and a
+host call whose symbol a size still mentions.
 """
 
 from __future__ import annotations

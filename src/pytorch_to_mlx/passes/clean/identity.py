@@ -23,8 +23,10 @@ from pytorch_to_mlx.passes.clean.views import index_of
 from pytorch_to_mlx.passes.match import apply, argument, is_array, number, produced_by, same_shape
 
 _EXACT_IN = {
-    "bool": {"uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "float16", "bfloat16", "float32"},
-    "uint8": {"uint16", "uint32", "uint64", "int16", "int32", "int64", "float16", "bfloat16", "float32"},
+    "bool": {"uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64",
+             "float16", "bfloat16", "float32"},
+    "uint8": {"uint16", "uint32", "uint64", "int16", "int32", "int64",
+              "float16", "bfloat16", "float32"},
     "int8": {"int16", "int32", "int64", "float16", "bfloat16", "float32"},
     "uint16": {"uint32", "uint64", "int32", "int64", "float32"},
     "int16": {"int32", "int64", "float32"},
@@ -49,7 +51,7 @@ def run(graph: Graph, report: PassReport) -> None:
             or not same_shape(same.dims, node.output.dims)
         ):
             return None
-        return same  # type: ignore[no-any-return]
+        return same
 
     apply(graph, report, tuple(_RULES), rule)
 
@@ -59,13 +61,13 @@ def _first(node: Node) -> Any:
 
 
 def _cast(node: Node) -> Any:
-    x = node.args[0]
+    x: Any = node.args[0]
     if not is_array(x) or x.dtype == node.output.dtype:
         return x
     inner = produced_by(x, "mx.astype")
     if inner is None:
         return None
-    source = inner.args[0]
+    source: Any = inner.args[0]
     if x.dtype not in _EXACT_IN.get(str(source.dtype), set()):
         return None
     return (
@@ -118,7 +120,7 @@ def _slices(node: Node) -> Any:
 
 
 def _joined(node: Node) -> Any:
-    arrays = node.args[0]
+    arrays: Any = node.args[0]
     if len(arrays) == 1:
         return arrays[0]
     kept = tuple(a for a in arrays if 0 not in a.dims)
@@ -126,7 +128,7 @@ def _joined(node: Node) -> Any:
 
 
 def _pad(node: Node) -> Any:
-    widths = node.args[1]
+    widths: Any = node.args[1]
     if isinstance(widths, int):
         return node.args[0] if widths == 0 else None
     return node.args[0] if all(w == 0 or w == (0, 0) for w in widths) else None

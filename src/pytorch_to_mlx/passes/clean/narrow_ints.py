@@ -6,9 +6,9 @@ Given::
     %2 = mx.expand_dims(%1, 0)
     %3 = ops.embedding(@weight, %2)
 
-Result: ``mx.arange(T)``. torch makes int64 of every index; MLX's own are 32 bits wide. A value goes narrow
-only if all its uses are subscripts or comparisons with numbers, perhaps past views; nothing that
-computes with it or returns it may see the difference.
+Result: ``mx.arange(T)``. torch makes int64 of every index; MLX's own are 32 bits wide. A value
+goes narrow only if all its uses are subscripts or comparisons with numbers, perhaps past views;
+nothing that computes with it or returns it may see the difference.
 """
 
 from __future__ import annotations

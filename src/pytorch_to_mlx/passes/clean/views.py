@@ -74,7 +74,8 @@ def _reshapes(node: Node) -> Value | None:
 
 
 def index_of(node: Node) -> tuple[Any, ...] | None:
-    """A call as a subscript of ints, plain slices and ``None``, one entry for every axis of the operand.
+    """A call as a subscript of ints, plain slices and ``None``, one entry for every axis of the
+    operand.
 
     None for subscripts by arrays.
     """
@@ -93,7 +94,7 @@ def index_of(node: Node) -> tuple[Any, ...] | None:
         return tuple(0 if i in axes else slice(None) for i in range(x.ndim))
     index: Any = node.args[1]
     index = index if isinstance(index, tuple) else (index,)
-    if any(isinstance(i, Value) or isinstance(i, (tuple, bool)) for i in index):
+    if any(isinstance(i, (Value, tuple, bool)) for i in index):
         return None
     used = sum(1 for i in index if i is not None and i is not Ellipsis)
     fill = (slice(None),) * (x.ndim - used)
@@ -130,7 +131,7 @@ def _subscripts(node: Node) -> Value | None:
         return source
     if not single_use(inner.output) and any(i not in (None, slice(None)) for i in first):
         return None  # a part that others read too has a meaning of its own
-    return call("getitem", source, short(index))  # type: ignore[no-any-return]
+    return call("getitem", source, short(index))
 
 
 def short(index: tuple[Any, ...]) -> tuple[Any, ...]:

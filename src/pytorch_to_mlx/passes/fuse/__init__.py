@@ -13,6 +13,7 @@ from pytorch_to_mlx.passes.fuse import (
     causal_mask,
     conv_batch_norm,
     grouped_query,
+    known_values,
     layer_norm,
     linear,
     rms_norm,
@@ -21,6 +22,7 @@ from pytorch_to_mlx.passes.fuse import (
 )
 
 FUSE: list[tuple[str, Pass]] = [
+    ("known_values", known_values.run),
     ("linear", linear.run),
     ("activation", activation.run),
     ("layer_norm", layer_norm.run),

@@ -12,8 +12,8 @@ Result::
 
     %1 = nn.gelu(%0)
 
-The spellings are many, the functions few: a group of elementwise calls of one array and numbers is computed
-on a grid of points and compared with the known ones, to float32 rounding.
+The spellings are many, the functions few: a group of elementwise calls of one array and numbers is
+computed on a grid of points and compared with the known ones, to float32 rounding.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def run(graph: Graph, report: PassReport) -> None:
         for x in _candidates(node):
             name = _recognise(node, x)
             if name is not None:
-                return call(name, x)  # type: ignore[no-any-return]
+                return call(name, x)
         return None
 
     apply(graph, report, _ROOTS, rule)
@@ -95,9 +95,9 @@ def _candidates(root: Node) -> list[Value]:
         for v in iter_values(node.args):
             if v.kind != "array" or number(v) is not None:
                 continue
-            if v.shape is not None and v.dtype == root.output.dtype:
-                if same_shape(v.dims, root.output.dims):
-                    found[v] = None
+            alike = v.shape is not None and v.dtype == root.output.dtype
+            if alike and same_shape(v.dims, root.output.dims):
+                found[v] = None
             if v.node is not None and v.node.target in _ELEMENTWISE and v.node not in seen:
                 seen[v.node] = None
                 queue.append(v.node)

@@ -9,9 +9,10 @@ Result::
     %1 = mx.fast.scaled_dot_product_attention(%q, %k, %v, scale=0.125, mask="causal")
 
 All true: no mask; a window: ``ops.sliding_window_mask(T, w)``. A mask that joins a padding mask (an
-input) with a causal one keeps the joint, and gets the causal half in its short form. The mask is computed at
-several sizes, one of them beyond every integer that its calls mention, or a window of 4096 would look causal.
-MLX aligns ``"causal"`` at the bottom right, torch at the top left: as many queries as keys are required.
+input) with a causal one keeps the joint, and gets the causal half in its short form. The mask is
+computed at several sizes, one of them beyond every integer that its calls mention, or a window of
+4096 would look causal. MLX aligns ``"causal"`` at the bottom right, torch at the top left: as many
+queries as keys are required.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def _simplify(
     pattern = recognise(graph, mask, node, seen, report)
     if pattern is None:
         _simplify_parts(graph, node, mask, seen, report)
+        if _every_row_sees(graph, mask):
+            _drop_zeroing(graph, node, mask)
         return
     length = node.args[1].dims[-2]  # type: ignore[union-attr]
     square = dims_equal(node.args[0].dims[-2], length)  # type: ignore[union-attr]
@@ -71,7 +74,11 @@ def _simplify(
         kwargs["mask"] = _compact(pattern, length)
     node.set_args(None, kwargs)
     report.applied += node.kwargs.get("mask") is not mask
-    # Every row sees some key (the patterns, and `other` too): none is left to set to 0.
+    _drop_zeroing(graph, node, mask)
+
+
+def _drop_zeroing(graph: Graph, node: Node, mask: Value) -> None:
+    """Every row sees some key: none is left to set to 0."""
     for user in node.output.users:
         if user.target == "ops.zero_masked_rows" and user.args[1] is mask:
             substitute(graph, user.output, node.output)
@@ -79,11 +86,26 @@ def _simplify(
 
 def _compact(pattern: Pattern, length: Any) -> Value:
     if pattern.kind == "causal":
-        return call("mx.tri", length, length, dtype=DType("bool"))  # type: ignore[no-any-return]
+        return call("mx.tri", length, length, dtype=DType("bool"))
     name = "ops.sliding_window_mask" if pattern.kind == "window" else "ops.local_attention_mask"
     out: Value = call(name, length, pattern.reach)
     out.shape, out.dtype = (length, length), DType("bool")
     return out
+
+
+def _every_row_sees(graph: Graph, mask: Value) -> bool:
+    """Whether a learned bias (weights and sizes alone) leaves every row some key."""
+    part = evaluate.slice_of(mask)
+    given = evaluate.constants(part, graph, learned=True) if part is not None else None
+    if part is None or given is None or mask.dtype == "bool":
+        return False
+    for sizes in evaluate.assignments(part, beyond=evaluate.literals(part)):
+        if evaluate.elements(mask, sizes) > evaluate.LARGEST:
+            return False
+        array = evaluate.run(part, sizes, given)
+        if array is None or not bool(mx.all(mx.any(array > -6e4, axis=-1))):
+            return False
+    return True
 
 
 # -- masks that hold a causal half ---------------------------------------------------------------
@@ -137,7 +159,8 @@ def _is_short(part: Value) -> bool:
 def _frontier(graph: Graph, mask: Value) -> list[tuple[Node, Value]]:
     """Uses of data-independent values by the data-dependent calls behind a mask."""
     found: list[tuple[Node, Value]] = []
-    stack, done = [mask], set()
+    stack: list[Value] = [mask]
+    done: set[Node] = set()
     while stack and len(done) < 200:
         v = stack.pop()
         if v.node is None or v.node in done or v.node.subgraphs:
@@ -172,7 +195,7 @@ def _recognise(graph: Graph, mask: Value, node: Node, report: PassReport) -> Pat
     literal = evaluate.literals(part)
     planes: list[np.ndarray[Any, Any]] = []
     for sizes in evaluate.assignments(part, beyond=literal):
-        if _elements(mask, sizes) > evaluate.LARGEST:
+        if evaluate.elements(mask, sizes) > evaluate.LARGEST:
             report.refuse(
                 node, f"the mask is too large to be computed beyond its literal {literal}"
             )
@@ -194,13 +217,6 @@ def _table_end(part: evaluate.Slice, given: dict[Value, mx.array]) -> int | None
     """The longest axis of the slice's tables, past which the source itself cannot go."""
     ends = [max(a.shape) for a in given.values() if a.ndim >= 2]
     return min(ends) if ends else None
-
-
-def _elements(mask: Value, sizes: evaluate.Sizes) -> int:
-    total = 1
-    for d in mask.dims:
-        total *= evaluate.size(d, sizes)
-    return total
 
 
 def _visible_plane(array: mx.array) -> np.ndarray[Any, Any] | None:

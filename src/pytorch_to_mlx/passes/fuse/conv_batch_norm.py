@@ -58,6 +58,6 @@ def run(graph: Graph, report: PassReport) -> None:
         shift = shift * scale
         shift = cast_to(shift if beta is None else shift + beta, weight.dtype)
         kwargs = {k: v for k, v in conv.kwargs.items() if k not in ("weight", "bias")}
-        return call(conv.target, conv.args[0], folded, shift, *conv.args[3:], **kwargs)  # type: ignore[no-any-return]
+        return call(conv.target, conv.args[0], folded, shift, *conv.args[3:], **kwargs)
 
     apply(graph, report, ("ops.batch_norm",), rule)

@@ -11,8 +11,8 @@ Result::
 
     %4 = mx.fast.scaled_dot_product_attention(%q, %k, %v, ...)
 
-MLX gives query head ``h`` the key head ``h // n``. Whether the calls repeat in that order (and not as
-``tile`` does) is seen by running them on numbered heads.
+MLX gives query head ``h`` the key head ``h // n``. Whether the calls repeat in that order (and not
+as ``tile`` does) is seen by running them on numbered heads.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _source(x: Value) -> Value | None:
         if all(
             dims_equal(a, b) for i, (a, b) in enumerate(zip(at.dims, x.dims, strict=True)) if i != 1
         ):
-            return at  # type: ignore[no-any-return]
+            return at
     return None
 
 

@@ -13,8 +13,8 @@ Result::
 
     %1 = mx.fast.layer_norm(%0, @weight, @bias, eps)
 
-The variance must be the biased one (``mx.var`` without ``ddof``) over the last axis, and ``eps`` inside the
-root: ``(x - mean) / (std + eps)`` is another function and is refused.
+The variance must be the biased one (``mx.var`` without ``ddof``) over the last axis, and ``eps``
+inside the root: ``(x - mean) / (std + eps)`` is another function and is refused.
 """
 
 from __future__ import annotations

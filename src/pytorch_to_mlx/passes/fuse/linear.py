@@ -10,8 +10,8 @@ Result::
 
     %2 = ops.linear(%1, @weight, @bias)
 
-Also ``x @ w`` with the weight as it is stored (Hugging Face's Conv1D): ``w.T`` is folded at conversion.
-Reshapes that only flatten the leading axes around the product are dropped.
+Also ``x @ w`` with the weight as it is stored (Hugging Face's Conv1D): ``w.T`` is folded at
+conversion. Reshapes that only flatten the leading axes around the product are dropped.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ def run(graph: Graph, report: PassReport) -> None:
     weights = weights_of(graph)
 
     def product(node: Node) -> Value | None:
-        x, w = node.args
+        x: Any = node.args[0]
+        w: Any = node.args[1]
         if not (is_array(x) and is_array(w)) or weight_only(x, weights):
             return None
         if not weight_only(w, weights):
             return None
-        if w.ndim == 3 and x.ndim == 3 and w.dims[0] == 1 and x.dims[0] == 1:  # type: ignore[union-attr]
+        if w.ndim == 3 and x.ndim == 3 and w.dims[0] == 1 and x.dims[0] == 1:
             w = call("getitem", w, (0,))
-        if w.ndim != 2 or x.ndim < 2 or x.dtype != w.dtype:  # type: ignore[union-attr]
+        if w.ndim != 2 or x.ndim < 2 or x.dtype != w.dtype:
             return None
-        return call("ops.linear", x, w.transpose(1, 0))  # type: ignore[no-any-return, union-attr]
+        return call("ops.linear", x, w.transpose(1, 0))
 
     def bias(node: Node) -> Value | None:
         for y, b in pairs(node):
@@ -56,7 +57,7 @@ def run(graph: Graph, report: PassReport) -> None:
             if b.dtype != y.dtype or not weight_only(b, weights):
                 continue
             if same_shape(b.dims, y.dims[-1:]):
-                return call("ops.linear", *made.args, b)  # type: ignore[no-any-return]
+                return call("ops.linear", *made.args, b)
         return None
 
     apply(graph, report, ("mx.matmul",), product)
@@ -78,4 +79,4 @@ def _views(node: Node) -> Value | None:
         return None
     if not same_shape(x.dims[:-1], shape[:-1]) or not same_shape(made.output.dims[-1:], shape[-1:]):
         return None
-    return call("ops.linear", x, *made.args[1:])  # type: ignore[no-any-return]
+    return call("ops.linear", x, *made.args[1:])

@@ -15,8 +15,8 @@ Result::
 
     %1 = mx.fast.rms_norm(%0, @weight, 1e-06)
 
-A derived weight (Gemma's ``1 + w``) is folded at conversion; without one the weight is ``None``. The mean
-must run over the last axis, and the sum of squares is no mean.
+A derived weight (Gemma's ``1 + w``) is folded at conversion; without one the weight is ``None``.
+The mean must run over the last axis, and the sum of squares is no mean.
 """
 
 from __future__ import annotations

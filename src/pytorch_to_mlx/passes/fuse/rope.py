@@ -11,9 +11,10 @@ Result::
 
     %1 = mx.fast.rope(%q, D, traditional=False, base=10000.0, scale=1.0, offset=0)
 
-Also the interleaved form (``traditional=True``), the two halves turned apart and joined, tables with an
-attention factor (which stays as a multiplication), and the part of the features that is not turned.
-Tables are recognised by their values, see :mod:`.rope_tables`; tables that depend on an input stay.
+Also the interleaved form (``traditional=True``), the two halves turned apart and joined, tables
+with an attention factor (which stays as a multiplication), and the part of the features that is
+not turned. Tables are recognised by their values, see :mod:`.rope_tables`; tables that depend on
+an input stay.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _build(
         out = out * known.factor
     if axis == found.x.ndim - 3:
         out = out.transpose(*order)
-    return out.astype(DType(str(node.output.dtype)))  # type: ignore[no-any-return]
+    return out.astype(DType(str(node.output.dtype)))
 
 
 def _constant(graph: Graph, known: Frequencies, constants: dict[tuple[float, ...], Value]) -> Value:
@@ -139,4 +140,4 @@ def _partial(node: Node) -> Value | None:
         return None
     x = head.source if order is None else head.source.transpose(*order)
     out = call("mx.fast.rope", x, *rope.args[1:], **rope.kwargs)
-    return out if order is None else out.transpose(*order)  # type: ignore[no-any-return]
+    return out if order is None else out.transpose(*order)

@@ -116,7 +116,7 @@ def _rotate_half_form(node: Node) -> Rotation | None:
                 continue
             for x, cos in pairs(a):
                 if x is found[0] and is_array(cos):
-                    return Rotation(found[0], cos, sin, found[1])  # type: ignore[arg-type]
+                    return Rotation(found[0], cos, sin, found[1])
     return None
 
 

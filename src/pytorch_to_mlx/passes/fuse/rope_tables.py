@@ -1,8 +1,9 @@
 """Cosine and sine tables, recognised by their values.
 
-The frequencies are the angles ``atan2(sin, cos)`` at position 1. Geometric ones are ``base ** (-2 i / d)``,
-with the base snapped to a round number; others (Llama 3, long-context scalings) are kept as an array. Then
-the whole table is checked at several lengths, one of them beyond every integer that its calls mention.
+The frequencies are the angles ``atan2(sin, cos)`` at position 1. Geometric ones are ``base ** (-2
+i / d)``, with the base snapped to a round number; others (Llama 3, long-context scalings) are kept
+as an array. Then the whole table is checked at several lengths, one of them beyond every integer
+that its calls mention.
 """
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ def _plane(table: Array, axis: int) -> Array:
 def _lanes(plane: Array, layout: str) -> Array | None:
     """One column for each pair of features.
 
-    Tables as wide as all features hold each angle twice, in the layout's order; ``apart`` ones once.
+    Tables as wide as all features hold each angle twice, in the layout's order; ``apart`` ones
+    once.
     """
     if layout == "apart":
         return plane

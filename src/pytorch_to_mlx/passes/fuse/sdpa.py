@@ -13,9 +13,9 @@ Result::
 
     %1 = mx.fast.scaled_dot_product_attention(%q, %k, %v, scale=0.125, mask=%mask)
 
-The scale may be a factor or divisor of the scores, of q or of k; masks may be added or filled in. Refused
-where the attention weights have other users, and where a data-dependent mask fills in ``-inf`` (a row
-without any key is NaN in torch and finite in MLX).
+The scale may be a factor or divisor of the scores, of q or of k; masks may be added or filled in.
+Refused where the attention weights have other users, and where a data-dependent mask fills in
+``-inf`` (a row without any key is NaN in torch and finite in MLX).
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from pytorch_to_mlx.passes.match import (
     uncast,
 )
 
+ATTENTION = "mx.fast.scaled_dot_product_attention"
 _VIEWS = ("mx.reshape", "mx.transpose", "mx.unflatten", "mx.swapaxes")
 
 
@@ -76,6 +77,18 @@ def run(graph: Graph, report: PassReport) -> None:
         return _build(node, scores)
 
     apply(graph, report, ("mx.matmul",), rule)
+    apply(graph, report, (ATTENTION,), _with_scale)
+
+
+def _with_scale(node: Node) -> Value | None:
+    """Takes a factor of the query or the keys into the scale of a fused call."""
+    q, on_q = _unscaled(node.args[0])  # type: ignore[arg-type]
+    k, on_k = _unscaled(node.args[1])  # type: ignore[arg-type]
+    scale = node.kwargs.get("scale")
+    if on_q * on_k == 1.0 or not isinstance(scale, (int, float)):
+        return None
+    kwargs = {**node.kwargs, "scale": scale * on_q * on_k}
+    return call(ATTENTION, _rebuild(q), _rebuild(k), *node.args[2:], **kwargs)
 
 
 def _take_apart(value: Any) -> Scores | None:
@@ -177,7 +190,7 @@ def _unscaled(value: Value) -> tuple[Any, float]:
 
 def _rebuild(value: Any) -> Value:
     if not isinstance(value, _Chain):
-        return value  # type: ignore[no-any-return]
+        return value
     out = value.source
     for view in value.views:
         out = call(view.target, out, *view.args[1:], **view.kwargs)
@@ -218,7 +231,7 @@ def _build(node: Node, s: Scores) -> Value:
     if rank == 3:
         q, k, v = (call("mx.expand_dims", x, 1) for x in (q, k, v))
     given = {} if mask is None else {"mask": mask}
-    out = call("mx.fast.scaled_dot_product_attention", q, k, v, scale=float(s.scale), **given)
+    out = call(ATTENTION, q, k, v, scale=float(s.scale), **given)
     if rank == 3:
         out = call("mx.squeeze", out, 1)
     return cast_to(out, node.output.dtype)
@@ -228,7 +241,7 @@ def _mask(s: Scores, rank: int, dtype: str) -> Value | None:
     """One mask for all that was added or filled in; of rank 4 where it has batches."""
 
     def lifted(m: Value) -> Value:
-        return call("mx.expand_dims", m, 1) if rank == 3 and m.ndim == 3 else m  # type: ignore[no-any-return]
+        return call("mx.expand_dims", m, 1) if rank == 3 and m.ndim == 3 else m
 
     keep: Value | None = None
     for condition, keeps, _ in reversed(s.visible):
@@ -245,4 +258,4 @@ def _mask(s: Scores, rank: int, dtype: str) -> Value | None:
     if keep is None:
         return bias
     keep = lifted(keep)
-    return keep if bias is None else call("mx.where", keep, bias, -float("inf"))  # type: ignore[no-any-return]
+    return keep if bias is None else call("mx.where", keep, bias, -float("inf"))
