@@ -59,10 +59,24 @@ def test_sdpa(name: str) -> None:
     check_op(fn, *inputs, atol=1e-5, dynamic=False)
 
 
-@pytest.mark.parametrize("name", ["plain", "causal", "3-D"])
-def test_at_another_size(name: str) -> None:
-    fn, inputs = CASES[name]
-    check_op(fn, *inputs, atol=1e-5)
+class SelfAttention(torch.nn.Module):
+    """Batch and length may vary, the size of a head is known."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.project = torch.nn.Linear(8, 24)
+        self.causal = causal
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        split = self.project(x).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        return sdpa(split[0], split[1], split[2], is_causal=self.causal)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_at_another_size(causal: bool) -> None:
+    graph = check_op(SelfAttention(causal), torch.randn(2, 5, 8), atol=1e-5)
+    (call,) = (n for n in graph.nodes if n.target == "mx.fast.scaled_dot_product_attention")
+    assert call.kwargs.get("mask") == ("causal" if causal else None)
 
 
 def test_half_precision_takes_a_float_mask() -> None:

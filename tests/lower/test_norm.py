@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Any, torch.Tensor]] = {
     "normalize": (lambda x: F.normalize(x, dim=1), IMAGE),
     "weight_norm": (nn.utils.parametrizations.weight_norm(nn.Conv1d(5, 4, 3)), ROWS),
     "_weight_norm_interface": (
-        lambda v: aten._weight_norm_interface(v, torch.ones(1, 5, 1), 1),
+        lambda v: aten._weight_norm_interface(v, torch.ones(2, 1, 1), 0),
         ROWS,
     ),
 }

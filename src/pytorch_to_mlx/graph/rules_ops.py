@@ -315,3 +315,8 @@ def _grouped_columns_matmul(x: Value, y: Value, offsets: Value) -> Any:
 @rule("ops.grouped_inner_matmul")
 def _grouped_inner_matmul(x: Value, y: Value, offsets: Value) -> Any:
     return (offsets.dims[0], x.dims[0], y.dims[1]), x.dtype
+
+
+@rule("nn.RoPE")
+def _rope_layer(x: Value, **_: Any) -> Any:
+    return x.dims, x.dtype
