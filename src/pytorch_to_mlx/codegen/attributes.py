@@ -30,7 +30,10 @@ class Attributes:
         """Position of a path that is no source module: that of its first weight."""
         if path in homes.layers:
             sources = [s for p in homes.layers[path].params.values() for s in (p.path, *p.sources)]
-            return min((order[s] for s in sources if s in order), default=len(order))
+            if sources:
+                return min((order[s] for s in sources if s in order), default=len(order))
+            path = path.rpartition(".")[0]
+            return max((i for p, i in order.items() if p.startswith(path + ".")), default=len(order))
         return min((i for p, i in order.items() if p.startswith(path + ".")), default=len(order))
 
     def _add(self, path: str) -> None:

@@ -55,7 +55,7 @@ def _is_default(keyword: ast.keyword, defaults: dict[str, Any]) -> bool:
     if keyword.arg not in defaults or any(isinstance(n, ast.Name) for n in ast.walk(keyword.value)):
         return False
     value, default = ast.literal_eval(keyword.value), defaults[keyword.arg]
-    return type(value) is type(default) and bool(value == default)
+    return isinstance(value, bool) == isinstance(default, bool) and bool(value == default)
 
 
 def _literal(value: Any) -> ast.expr:

@@ -8,6 +8,7 @@ embedding used by an output head moves up to their common ancestor.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytorch_to_mlx.codegen.names import identifier
@@ -80,26 +81,19 @@ def _place_layers(graph: Graph, param_of: dict[Value, Param]) -> tuple[dict[Node
     by_weights: dict[tuple[str, ...], str] = {}
     layer_of: dict[Node, str] = {}
     layers: dict[str, LayerPlace] = {}
-    plain_users = _plain_users(graph, param_of)
     for node in nodes:
         params = {k: param_of[v] for k, v in node.params.items()}
         key = tuple(p.path for p in params.values())
-        if key and key in by_weights:
+        if not key:  # without weights: one layer a module and setting
+            key = (node.scope[-1].path if node.scope else "", node.target, repr(node.kwargs))
+        if key in by_weights:
             layer_of[node] = by_weights[key]
             continue
-        path = _layer_path(node, params, owned, layers, plain_users)
+        path = _layer_path(node, params, owned, layers, graph.classes)
         layers[path] = LayerPlace(path, node.target, dict(node.kwargs), params)
         layer_of[node] = path
-        if key:
-            by_weights[key] = path
+        by_weights[key] = path
     return layer_of, layers
-
-
-def _plain_users(graph: Graph, param_of: dict[Value, Param]) -> Counter[str]:
-    """How many calls that are no layers use each weight."""
-    return Counter(
-        param_of[v].path for _, n in graph.walk() if not n.is_layer for v in n.inputs() if v in param_of
-    )
 
 
 def _layer_path(
@@ -107,17 +101,17 @@ def _layer_path(
     params: dict[str, Param],
     owned: dict[str, set[str]],
     layers: dict[str, LayerPlace],
-    plain_users: Counter[str],
+    taken: Mapping[str, str],
 ) -> str:
     paths = [p.path for p in params.values()]
     prefixes = {parent(p) for p in paths}
     if not paths:
         base = node.scope[-1].path if node.scope else ""
-        return _free(f"{base}.{_kind(node)}".lstrip("."), layers)
+        return _free(f"{base}.{_kind(node)}".lstrip("."), {**layers, **taken})
     if len(prefixes) == 1:
         prefix = next(iter(prefixes))
         alone = owned[prefix] <= set(paths) and not any(is_ancestor(prefix, other) for other in owned if owned[other])
-        if prefix and alone and prefix not in layers and not any(plain_users[p] for p in paths if node.target == ""):
+        if prefix and alone and prefix not in layers:
             return prefix
     else:
         prefix = _common(prefixes)
@@ -137,7 +131,7 @@ def _kind(node: Node) -> str:
     return node.target.rpartition(".")[2].lower()
 
 
-def _free(path: str, layers: dict[str, LayerPlace]) -> str:
+def _free(path: str, layers: Mapping[str, object]) -> str:
     n, out = 2, path
     while out in layers:
         out, n = f"{path}_{n}", n + 1

@@ -24,17 +24,17 @@ _BY_TARGET = {
     "mx.where": "x",
     "mx.argmax": "index",
 }
-_GENERIC_ATTRIBUTE = re.compile(r"^(m|out|o|c|fc|lin|linear|dense|conv|norm|ln|bn|layer|layernorm|layer_norm|proj|output|\d+)?_?\d*$")
+_GENERIC_ATTRIBUTE = re.compile(r"^(.*norm.*|.*ln.*|m|out|o|c|fc|lin|linear|dense|conv|norm|ln|bn|layer|layernorm|layer_norm|proj|output|\d+)?_?\d*$")
 
 
-def base_name(value: Value, producer: Node | None, argument_names: Mapping[Value, str]) -> str:
-    """A name for a value, before conflicts are resolved."""
+def base_name(value: Value, producer: Node | None) -> str:
+    """A name for a value, before conflicts are resolved; empty when nothing suggests one."""
     if producer is None:
-        return argument_names.get(value) or shorten(value.hint) or "x"
+        return shorten(value.hint) or "x"
     named = _from_source(value, producer)
     if named:
         return named
-    if value.dtype == "bool":
+    if value.dtype == "bool" or any(u.kwargs.get("mask") is value for u in value.uses):
         return "mask"
     if producer.is_layer:
         return _by_attribute(producer, value)
@@ -60,15 +60,35 @@ def _from_source(value: Value, producer: Node) -> str:
     names = assigned_names(origin.file, origin.line)
     if not names:
         return ""
-    users = value.users
-    same = [u for u in users if (u.origin.file, u.origin.line) == (origin.file, origin.line)]
-    if same and len(same) == len(users):
+    if not _leaves(value, producer):
         return ""
     if len(producer.outputs) > 1:
         return shorten(names[value.index]) if len(names) == len(producer.outputs) else ""
     if len(names) == 1:
         return shorten(names[0])
-    return ""
+    together = _assigned_together(producer)
+    return shorten(names[together.index(value)]) if len(together) == len(names) else ""
+
+
+def _leaves(value: Value, producer: Node) -> bool:
+    """Whether a value is used outside the statement that makes it."""
+    line = (producer.origin.file, producer.origin.line)
+    return not value.uses or any((u.origin.file, u.origin.line) != line for u in value.uses)
+
+
+def _assigned_together(producer: Node) -> list[Value]:
+    """Values of calls of one statement (``q, k = f(q, k)``) that leave it, in the order they were made.
+
+    They are the producer's and those used beside its value by the same calls.
+    """
+    line = (producer.origin.file, producer.origin.line, producer.scope)
+    found = {producer.output: None}
+    for user in producer.output.uses:
+        for v in user.inputs():
+            node = v.node
+            if node is not None and (node.origin.file, node.origin.line, node.scope) == line and len(node.outputs) == 1:
+                found[v] = None
+    return sorted(found, key=lambda v: v.node.id if v.node else 0)
 
 
 def _by_attribute(producer: Node, value: Value) -> str:
@@ -81,7 +101,11 @@ def _by_attribute(producer: Node, value: Value) -> str:
 
 
 class Allocator:
-    """Gives final names to placeholders so that a name is reused only when its value is dead."""
+    """Gives final names to placeholders so that a name is reused only when its value is dead.
+
+    The result of ``self.layers[i](x)`` takes over the name of an ``x`` that dies there, so that a run of such calls
+    reads (and folds) as a loop.
+    """
 
     def __init__(self, reserved: set[str]) -> None:
         self.reserved = set(reserved)
@@ -101,7 +125,8 @@ class Allocator:
                     names[placeholder] = "_"
                     continue
                 free_from = i if _is_simple(statement) else i - 1
-                name = self._pick(wanted.get(placeholder) or "x", free_from, holder, last_use)
+                wish = _carried(statement, names, last_use, i) or wanted.get(placeholder) or "x"
+                name = self._pick(wish, free_from, holder, last_use)
                 names[placeholder] = name
                 holder[name] = placeholder
         return names
@@ -114,6 +139,19 @@ class Allocator:
             if current is None or last_use.get(current, -1) <= at:
                 return candidate
         raise AssertionError("no free name")
+
+
+def _carried(statement: ast.stmt, names: Mapping[str, str], last_use: Mapping[str, int], at: int) -> str:
+    """The name of the first argument of a list element's call, when it is not needed afterwards."""
+    call = statement.value if isinstance(statement, ast.Assign) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Subscript) or not call.args:
+        return ""
+    if not isinstance(statement.targets[0], ast.Name):  # type: ignore[attr-defined]
+        return ""
+    first = call.args[0]
+    if isinstance(first, ast.Name) and last_use.get(first.id) == at:
+        return names.get(first.id, "")
+    return ""
 
 
 def _is_simple(statement: ast.stmt) -> bool:

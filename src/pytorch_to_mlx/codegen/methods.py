@@ -120,6 +120,7 @@ class MethodWriter:
         in_list = isinstance(expression, ast.Call) and isinstance(expression.func, ast.Subscript)
         if len(node.outputs) == 1 and not in_list and self._inlines(node, expression, at):
             self.env[node.output] = expression
+            self.wanted[f"_v{node.output.id}"] = base_name(node.output, node) or self._inherit(node, node.output, None)
             return
         self._assign(node.outputs, expression, node)
 
@@ -143,7 +144,7 @@ class MethodWriter:
     def declare(self, v: Value, node: Node) -> None:
         """A value that a compound statement assigns."""
         self.made.add(v)
-        self.wanted[f"_v{v.id}"] = base_name(v, node, {}) or "x"
+        self.wanted[f"_v{v.id}"] = base_name(v, node) or "x"
         if isinstance(v.symbol, sympy.Symbol):
             self.sizes.bind(v.symbol, f"_v{v.id}")
         if not self.depth:
@@ -156,7 +157,7 @@ class MethodWriter:
         kind = {"int": "int", "float": "float", "bool": "bool"}[v.kind]
         call = ast.Call(ast.Attribute(self.renderer.arg(node.args[0]), "item", ast.Load()), [], [])
         self._assign([v], ast.Call(name(kind), [call], []), node)
-        self.wanted[f"_v{v.id}"] = base_name(v, node, {}) or "count"
+        self.wanted[f"_v{v.id}"] = base_name(v, node) or "count"
         if isinstance(v.symbol, sympy.Symbol):
             self.sizes.bind(v.symbol, f"_v{v.id}")
 
@@ -188,7 +189,7 @@ class MethodWriter:
             if not self.depth:
                 self.defined_at[v] = len(self.statements)
                 self.sizes.add_array(v)
-            hint = self._name_in_parent(region, v) if region is not None else base_name(v, node, {})
+            hint = self._name_in_parent(region, v) if region is not None else base_name(v, node)
             self.wanted[f"_v{v.id}"] = hint or self._inherit(node, v, region)
 
     def _name_in_parent(self, region: Region, value: Value) -> str:
@@ -202,7 +203,7 @@ class MethodWriter:
                     return shorten(names[region.outputs.index(value)])
                 if len(region.outputs) == 1 and names:
                     return shorten(names[0])
-        return base_name(value, value.node, {})
+        return base_name(value, value.node)
 
     def _inherit(self, node: Node | None, v: Value, region: Region | None) -> str:
         """Without a better name a value is called like what it was made from."""
@@ -312,11 +313,19 @@ class MethodWriter:
         taken: set[str] = set()
         names: dict[str, str] = {}
         for v in self.region.inputs:
-            base = shorten(known[v]) if v in known else base_name(v, v.node, {}) or "x"
+            base = self._argument_base(v, known)
             picked = unique(base, taken)
             taken.add(picked)
             names[f"_v{v.id}"] = picked
         return names, []
+
+    def _argument_base(self, v: Value, known: dict[Value, str]) -> str:
+        if v in known:
+            return shorten(known[v])
+        signature = self.context.graph.signatures.get(self.path, [])
+        if len(self.region.inputs) == 1 and signature:
+            return shorten(signature[0])
+        return base_name(v, v.node) or "x"
 
     def _root_arguments(self) -> tuple[dict[str, str], list[ast.stmt]]:
         graph = self.context.graph

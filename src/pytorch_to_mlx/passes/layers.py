@@ -35,7 +35,7 @@ def run(graph: Graph, report: PassReport) -> None:
             continue
         target, args, config, params, method = plan
         key = tuple(params.values())
-        if made.setdefault(key, (target, config)) != (target, config):
+        if key and made.setdefault(key, (target, config)) != (target, config):
             report.refuse(node, "another layer uses the same weights with other settings")
             continue
         _replace(owner, node, target, args, config, params, method)
@@ -181,11 +181,20 @@ def _group_norm(node: Node, weights: set[Value]) -> Plan | None:
     return "nn.GroupNorm", (a["x"],), config, {"weight": a["weight"], "bias": a["bias"]}, ""
 
 
+def _rope(node: Node, weights: set[Value]) -> Plan | None:
+    a = _bind(node, "x dims", {"freqs": None, "scale": 1.0, "offset": 0})
+    if a["freqs"] is not None or a["offset"] != 0 or isinstance(a["base"], Value):
+        return None
+    config = {"dims": a["dims"], "traditional": a["traditional"], "base": a["base"], "scale": a["scale"]}
+    return "nn.RoPE", (a["x"],), config, {}, ""
+
+
 PLANNERS: dict[str, Callable[[Node, set[Value]], Plan | None]] = {
     "ops.linear": _linear,
     "ops.embedding": _embedding,
     "ops.batch_norm": _batch_norm,
     "ops.group_norm": _group_norm,
+    "mx.fast.rope": _rope,
     "mx.fast.rms_norm": _norm("nn.RMSNorm", "x weight eps"),
     "mx.fast.layer_norm": _norm("nn.LayerNorm", "x weight bias eps"),
     **{f"ops.conv{r}d": _conv(r, False) for r in (1, 2, 3)},
