@@ -113,7 +113,7 @@ def _conv_general(
 def _pooled(
     x: Value, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> tuple[Dim, ...]:
-    """Sizes after pooling; with ``ceil_mode`` a symbolic size is taken to let the last window in."""
+    """Sizes after pooling; with ``ceil_mode`` a symbolic size is taken to fit the last window."""
     sizes = []
     settings = zip(kernel, stride, padding, dilation, strict=True)
     for size, (k, s, p, d) in zip(x.dims[-1 - len(kernel) : -1], settings, strict=True):

@@ -1,4 +1,4 @@
-"""What ``nn`` layers compute, as functions of their weights: linear, convolutions, norms, experts."""
+"""What ``nn`` layers compute, as functions of their weights; attention masks and experts."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def conv_transpose3d(
     dilation: int | tuple[int, int, int] = 1,
     groups: int = 1,
 ) -> mx.array:
-    """torch's conv_transpose3d of channels-last x [N, D, H, W, C]; weight [O, kD, kH, kW, C / g]."""
+    """torch's conv_transpose3d of channels-last x [N, D, H, W, C]; weight [O, kD, kH, kW, C / g]"""
     y = conv_transpose(
         x, weight, triple(stride), triple(padding), triple(dilation), triple(output_padding), groups
     )
@@ -203,8 +203,11 @@ def grouped_matmul(x: mx.array, weight: mx.array, offsets: mx.array) -> mx.array
     group = mx.sum(rows[:, None] >= offsets, axis=1)
     inside = group < weight.shape[0]
     group = mx.minimum(group, weight.shape[0] - 1)
+    dtype = x.dtype
+    if mx.default_device() == mx.cpu:  # where gather_mm knows float32 only
+        x, weight = x.astype(mx.float32), weight.astype(mx.float32)
     y = mx.gather_mm(x[:, None], weight, rhs_indices=group, sorted_indices=True).squeeze(1)
-    return mx.where(inside[:, None], y, mx.zeros_like(y))
+    return mx.where(inside[:, None], y, mx.zeros_like(y)).astype(dtype)
 
 
 def grouped_columns_matmul(x: mx.array, y: mx.array, offsets: mx.array) -> mx.array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.graph import Value, call, rules_ops  # noqa: F401 - registers its rules
 
 
 def to_last(x: Value) -> Value:

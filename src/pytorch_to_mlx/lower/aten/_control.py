@@ -46,7 +46,7 @@ def lower_higher_order(
     Raises:
         Unsupported: the op is no control flow that can be written in Python.
     """
-    name = node.target.name()  # type: ignore[union-attr,operator]
+    name = node.target.name()
     if name == "cond":
         return _cond(lowering, node, env, builder)
     if name == "while_loop":
@@ -72,7 +72,7 @@ class _Body:
     def lower(
         self, lowering: Any, builder: Builder, operands: list[Any], carried: int = 0
     ) -> Graph:
-        """The body as a graph: the first ``carried`` placeholders are its inputs, others are bound."""
+        """The body as a graph: the first ``carried`` placeholders are its inputs, the rest bound."""
         graph = Graph()
         env: dict[Any, Any] = {}
         given = iter(operands)
@@ -107,7 +107,7 @@ def _value_like(lowering: Any, val: Any, hint: str) -> Value:
     import torch
 
     if isinstance(val, torch.Tensor):
-        return lowering._value(val, hint)  # type: ignore[no-any-return]
+        return lowering._value(val, hint)
     kind = "bool" if isinstance(val, (bool, torch.SymBool)) else "int"
     if isinstance(val, (float, torch.SymFloat)):
         kind = "float"

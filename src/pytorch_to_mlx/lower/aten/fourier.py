@@ -6,7 +6,7 @@ from typing import Any
 
 import mlx.core as mx
 
-from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.graph import Value, call, rules_fourier  # noqa: F401 - registers its rules
 from pytorch_to_mlx.graph.dims import product
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.aten import lowers
