@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -78,3 +79,62 @@ def test_custom_ops_stay():
 
     captured = capture_module(Custom(), (torch.randn(2, 3),))
     assert "capture_tests.doubled.default" in {str(n.target) for n in captured.program.graph.nodes}
+
+
+def test_a_trace_that_computes_something_else_is_told():
+    class Lengths(nn.Module):
+        def forward(self, x):
+            return torch.tensor([len(str(v)) for v in x.tolist()])
+
+    captured = capture_module(Lengths(), (torch.ones(3),))
+    assert any("than the model itself" in w for w in captured.warnings)
+
+
+def test_random_models_are_not_suspected():
+    class Noise(nn.Module):
+        def forward(self, x):
+            return x + torch.randn_like(x)
+
+    captured = capture_module(Noise().eval(), (torch.randn(2, 3),))
+    assert captured.warnings == []
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.h = torch.zeros(3)
+
+
+class HoldsState(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.holder = Holder()
+
+    def forward(self, x):
+        self.holder.h = self.holder.h + x
+        return self.holder.h
+
+
+def test_state_inside_an_object_is_refused_by_name():
+    module = HoldsState()
+    with pytest.raises(CaptureError, match=r"holder\.h"):
+        capture_module(module, (torch.ones(2, 3),))
+    assert module.holder.h.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_inputs_of_unknown_types():
+    class Takes(nn.Module):
+        def forward(self, holder):
+            return holder.h * 2
+
+    with pytest.raises(CaptureError, match="cannot flatten"):
+        capture_module(Takes(), (Holder(),))
+
+
+def test_lines_of_libraries_are_not_the_users():
+    class Norm(nn.Module):
+        def forward(self, x):
+            return x + torch.tensor(np.linalg.norm(x.tolist()))
+
+    with pytest.raises(CaptureError, match=r"np\.linalg\.norm") as caught:
+        capture_module(Norm(), (torch.ones(3),))
+    assert "test_refusals.py" in caught.value.origin

@@ -88,9 +88,14 @@ CONSTRUCTS = (
         r"\bprint\(|\blogging\.|\blogger\.|\.savez?\(|\bopen\(",
     ),
     Construct(
+        "the memory address of a tensor",
+        "Register the kernel that needs it as a custom op with a fake form (torch.library)",
+        r"data pointer|data_ptr",
+    ),
+    Construct(
         "an in-place write to memory that torch cannot track",
         "Use the functional form of the operation (y = x.clone(); y[...] = ...)",
-        r"data_ptr|mutat|aliasing|in-?place",
+        r"mutat|aliasing|in-?place",
     ),
     Construct(
         "an operator without a fake (shape) implementation",
@@ -163,8 +168,7 @@ def _after(text: str, mark: str) -> str:
 
 
 def _is_user_code(filename: str) -> bool:
-    wrappers = ("/contextlib.py", "/functools.py", "/inspect.py", "/unittest/mock.py")
-    return not is_foreign(filename) and not filename.endswith(wrappers)
+    return not is_foreign(filename)
 
 
 def first_line(error: BaseException) -> str:

@@ -16,7 +16,12 @@ from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.recurrence import opaque_recurrences
-from pytorch_to_mlx.capture.reference import module_reference
+from pytorch_to_mlx.capture.reference import (
+    agree,
+    draws_randomly,
+    module_reference,
+    program_reference,
+)
 from pytorch_to_mlx.capture.sizes import Axis, Example, Plan, Prober, Sizes, make_plan, tied
 from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
 from pytorch_to_mlx.capture.state import Slot, find_state, lifted
@@ -117,8 +122,22 @@ class _Session:
         captured.make_reference = module_reference(
             self.module, self.arguments, self.example.names, captured.output_names
         )
+        self._compare(captured)
         self.advance()
         return captured
+
+    def _compare(self, captured: Captured) -> None:
+        """Warns when the trace does not compute what the model does on its own example inputs."""
+        make = program_reference(
+            captured.program, self.example.leaves, self.example.names, captured.output_names
+        )
+        pairs = zip(captured.reference()(), make(None)(), strict=True)
+        wrong = [a.name for a, b in pairs if not agree(a, b)]
+        if wrong and not draws_randomly(captured.program):
+            captured.warnings.append(
+                f"torch.export's trace gives another {', '.join(wrong)} than the model itself: "
+                "forward computes with Python or numpy on values of tensors"
+            )
 
     # -- calling the original ---------------------------------------------------------------------
 

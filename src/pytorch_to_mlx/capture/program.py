@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytorch_to_mlx.capture.reference import Reference
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_PYTHON = sysconfig.get_paths()["stdlib"]
 _OWN = str(Path(__file__).resolve().parents[1])
 
 Bound = dict[tuple[str, int], list[tuple[str, "str | None"]]]
@@ -100,7 +102,8 @@ def innermost_user_line(stack_trace: str | None) -> tuple[str, int, str]:
 
 
 def is_foreign(file: str) -> bool:
-    """Whether a frame's file is torch's, this package's or no file: not the user's code."""
-    torch = sys.modules.get("torch")
-    own = [_OWN] if torch is None else [_OWN, str(Path(torch.__file__ or "").parent)]
-    return file.startswith("<") or any(file.startswith(folder) for folder in own)
+    """Whether a frame's file is torch's, numpy's, Python's or ours: not the user's code."""
+    libraries = [sys.modules.get(name) for name in ("torch", "numpy")]
+    folders = [_OWN, *(str(Path(lib.__file__ or "").parent) for lib in libraries if lib)]
+    in_python = file.startswith(_PYTHON) and "site-packages" not in file
+    return file.startswith("<") or in_python or any(file.startswith(f) for f in folders)

@@ -108,6 +108,34 @@ def to_output(name: str, value: Any) -> ReferenceOutput:
     return ReferenceOutput(name, np.array(value.numpy(), copy=True), dtype)
 
 
+def agree(first: ReferenceOutput, second: ReferenceOutput) -> bool:
+    """Whether two runs of one computation agree, NaNs in place: to 1e-3 of their scale.
+
+    In half precision to 5e-2: it tells another function from other rounding, no more.
+    """
+    a, b = first.array, second.array
+    if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
+        return False
+    if a.dtype.kind not in "fc":
+        return bool(np.array_equal(a, b))
+    finite = np.isfinite(a)
+    scale = float(np.abs(a[finite]).max()) if finite.any() else 0.0
+    tolerance = 5e-2 if first.dtype in ("float16", "bfloat16") else 1e-3
+    return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True))
+
+
+def draws_randomly(program: torch.export.ExportedProgram) -> bool:
+    """Whether a program holds ops whose results torch draws anew at every call."""
+    import torch
+
+    return any(
+        torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        for sub in program.graph_module.modules()
+        if isinstance(sub, torch.fx.GraphModule)
+        for node in sub.graph.nodes
+    )
+
+
 def module_reference(
     module: nn.Module, arguments: Arguments, names: Sequence[str], output_names: Sequence[str]
 ) -> Callable[[str | None], Reference]:

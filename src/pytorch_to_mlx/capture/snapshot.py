@@ -45,6 +45,8 @@ class Snapshot:
         elif isinstance(value, tuple) and depth < 3:
             for item in value:
                 self._remember(item, parameters, depth + 1)
+        elif depth < 2 and _is_record(value):
+            self._remember(vars(value), parameters, depth + 1)
 
     def changed_parameters(self) -> list[str]:
         """Parameters written in place since the snapshot was taken."""
@@ -73,6 +75,15 @@ def _refill(container: Any, content: Any) -> None:
         return
     container.clear()
     container.extend(content) if isinstance(content, list) else container.update(content)
+
+
+def _is_record(value: Any) -> bool:
+    """An object of the user's that may hold tensors: neither a module nor a function or class."""
+    import torch
+
+    if isinstance(value, torch.nn.Module) or callable(value):
+        return False
+    return isinstance(getattr(value, "__dict__", None), dict)
 
 
 def _is(a: Any, b: Any) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture.snapshot import Snapshot
+from pytorch_to_mlx.capture.tensors import attribute_tensors
 from pytorch_to_mlx.capture.tree import join
 from pytorch_to_mlx.errors import CaptureError
 
@@ -61,6 +62,7 @@ def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snaps
     """
     first_slots, first = _slots(module), _values(module)
     numbers = _numbers(module)
+    nested = _nested(module)
     before = call()
     middle, between = _values(module), _numbers(module)
     after = call()
@@ -70,7 +72,7 @@ def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snaps
             f"forward changes the parameter {changed[0]}",
             hint="Parameters are constants of a converted model; make it a buffer if it is state",
         )
-    depends = not _equal(before, after)
+    depends = not _close(before, after)
     lift, in_place = _changed_slots(module, first_slots, (first, middle, last), depends)
     kept = {slot.full_name for slot in lift} | set(in_place)
     created = [n for n in last if n not in first and not _equal(middle.get(n), last[n])]
@@ -80,10 +82,13 @@ def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snaps
     grown = [n for n in final if n in between and final[n] != between[n]]
     if depends and grown and not kept:
         _refuse(grown[0], "changes at every call and so do the outputs")
+    inside = [n for n, value in _nested(module).items() if not _equal(value, nested.get(n))]
+    if depends and inside and not kept:
+        _refuse(inside[0], "changes at every call and so do the outputs")
     if depends and not kept:
         raise CaptureError(
             "the same inputs give different outputs at a second call, but no tensor changed",
-            hint="Keep the state in a buffer of the module that forward updates",
+            hint="Keep state in a buffer that forward updates; draw random numbers with torch",
         )
     changing = [n for n in final if n in numbers and final[n] != numbers[n] and n not in kept]
     warnings = [
@@ -165,6 +170,16 @@ def _numbers(module: nn.Module) -> dict[str, Any]:
     return found
 
 
+def _nested(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Tensors inside lists, dicts and objects that are plain attributes, by full name."""
+    parameters = {id(p) for p in module.parameters()}
+    return {
+        name: tensor.detach().clone()
+        for name, tensor in attribute_tensors(module)
+        if id(tensor) not in parameters
+    }
+
+
 _INTERNAL = frozenset(
     ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook")
 )
@@ -183,6 +198,27 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
     return a is b or bool(a == b)
+
+
+def _close(before: list[Any], after: list[Any]) -> bool:
+    """Whether two calls gave the same, but for the order of parallel sums."""
+    import torch
+
+    if len(before) != len(after):
+        return False
+    for a, b in zip(before, after, strict=True):
+        if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
+            if not _equal(a, b):
+                return False
+        elif a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        elif a.is_floating_point() and a.numel():
+            scale = float(torch.nan_to_num(a, posinf=0.0, neginf=0.0).abs().max())
+            if not torch.allclose(a, b, rtol=1e-5, atol=1e-6 * scale, equal_nan=True):
+                return False
+        elif not _equal(a, b):
+            return False
+    return True
 
 
 @contextmanager

@@ -104,15 +104,19 @@ def name_constants(
 def attribute_paths(module: nn.Module) -> dict[Any, str]:
     """Memory of every tensor in plain attributes (or containers there) to its path."""
     found: dict[Any, str] = {}
+    for name, tensor in attribute_tensors(module):
+        key = memory(tensor)
+        if key is not None:
+            found.setdefault(key, name)
+    return found
+
+
+def attribute_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor that a module reaches by plain attributes, with its attribute path."""
     for path, sub in module.named_modules():
         for name, value in sub.__dict__.items():
-            if name in ("_parameters", "_buffers", "_modules"):
-                continue
-            for full, tensor in _tensors_in(value, join(path, name), 0):
-                key = memory(tensor)
-                if key is not None:
-                    found.setdefault(key, full)
-    return found
+            if name not in ("_parameters", "_buffers", "_modules"):
+                yield from _tensors_in(value, join(path, name), 0)
 
 
 def _tensors_in(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
