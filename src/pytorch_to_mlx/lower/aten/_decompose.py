@@ -38,7 +38,7 @@ def decompose_unknown(
 
 
 def _ops(module: Any) -> Iterator[Any]:
-    """Every op overload that a graph module and the graph modules inside it call."""
+    """Every op overload that a graph module calls, or a graph module inside it."""
     import torch
 
     for sub in module.modules():

@@ -55,7 +55,7 @@ def zeros(size: tuple[Dim, ...], physical_layout: Any = None, dtype: str | None 
     return filled(size, 0, dtype or "float32")
 
 
-@lowers("aten.empty_strided", "aten.new_empty_strided_sizes")
+@lowers("aten.empty_strided")
 def empty_strided(size: tuple[Dim, ...], stride: Any, dtype: str | None = None) -> Value:
     """empty_strided(SymInt[] size, SymInt[] stride, *, ScalarType? dtype=None, ...) -> Tensor"""
     return zeros(size, dtype=dtype)

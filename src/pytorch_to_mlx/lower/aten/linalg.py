@@ -108,12 +108,6 @@ def vander(x: Value, N: Dim | None = None, increasing: bool = False) -> Value:
     return call("ops.vander", x, N, increasing)
 
 
-@lowers("aten.combinations")
-def combinations(self: Value, r: int = 2, with_replacement: bool = False) -> Value:
-    """combinations(Tensor self, int r=2, bool with_replacement=False) -> Tensor"""
-    return call("ops.combinations", self, r, with_replacement)
-
-
 @lowers("aten.cartesian_prod")
 def cartesian_prod(tensors: tuple[Value, ...]) -> Value:
     """cartesian_prod(Tensor[] tensors) -> Tensor"""
@@ -190,13 +184,11 @@ def inv(A: Value) -> Value:
     return call("ops.inv", A)
 
 
-@lowers("aten.linalg_pinv.atol_rtol_float")
-def pinv(
-    self: Value, atol: float | None = None, rtol: float | None = None, hermitian: bool = False
-) -> Value:
+@lowers("aten.linalg_pinv.atol_rtol_float", "aten.linalg_pinv.atol_rtol_tensor")
+def pinv(self: Value, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Value:
     """linalg_pinv.atol_rtol_float(Tensor self, *, float? atol=None, float? rtol=None,
     bool hermitian=False) -> Tensor"""
-    return call("ops.pinv", self, rtol, atol or 0.0)
+    return call("ops.pinv", self, rtol, 0.0 if atol is None else atol)
 
 
 @lowers("aten.linalg_det", "aten.det")

@@ -41,7 +41,7 @@ def matmul(self: Value, other: Value) -> Value:
     return product(self, other)
 
 
-@lowers("aten.vdot", "aten.linalg_vecdot_1d")
+@lowers("aten.vdot")
 def vdot(self: Value, other: Value) -> Value:
     """vdot(Tensor self, Tensor other) -> Tensor"""
     return product(call(mx.conjugate, self) if is_complex(self) else self, other)

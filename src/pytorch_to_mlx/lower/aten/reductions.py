@@ -101,7 +101,7 @@ def _spread(target: Any, x: Value, dim: Any, correction: Any, keepdim: bool) -> 
     return call(mx.sqrt, scaled) if target is mx.std else scaled
 
 
-@lowers("aten.var.correction", "aten.var.correction_names")
+@lowers("aten.var.correction")
 def var(self: Value, dim: Any = None, correction: Any = None, keepdim: bool = False) -> Value:
     """var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None,
     bool keepdim=False) -> Tensor"""

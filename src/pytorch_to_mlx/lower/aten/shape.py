@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import mlx.core as mx
@@ -25,9 +26,18 @@ _END = 2**62  # torch writes "to the end" as the largest int64
 
 
 @lowers(
-    "aten.alias", "aten.clone", "aten.contiguous", "aten.detach", "aten.lift_fresh_copy", "aten.lift_fresh", "aten.lift",
-    "aten.alias_copy", "aten.detach_copy", "aten.resolve_conj", "aten.resolve_neg", "aten._conj_copy_identity",
-)  # fmt: skip
+    "aten.alias",
+    "aten.alias_copy",
+    "aten.clone",
+    "aten.contiguous",
+    "aten.detach",
+    "aten.detach_copy",
+    "aten.lift",
+    "aten.lift_fresh",
+    "aten.lift_fresh_copy",
+    "aten.resolve_conj",
+    "aten.resolve_neg",
+)
 def identity(self: Value, memory_format: Any = None) -> Value:
     """clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor"""
     return self
@@ -176,7 +186,7 @@ def transpose(self: Value, dim0: int, dim1: int) -> Value:
     return permute(self, tuple(order))
 
 
-@lowers("aten.t", "aten.t_copy", "aten.numpy_T", "aten.adjoint_real")
+@lowers("aten.t", "aten.t_copy", "aten.numpy_T")
 def t(self: Value) -> Value:
     """t(Tensor(a) self) -> Tensor(a)"""
     return permute(self, tuple(reversed(range(self.ndim))))
@@ -362,7 +372,7 @@ def tensor_split(self: Value, sections: int, dim: int = 0) -> tuple[Value, ...]:
 def tensor_split_indices(self: Value, indices: tuple[Dim, ...], dim: int = 0) -> tuple[Value, ...]:
     """tensor_split.indices(Tensor(a -> *) self, SymInt[] indices, int dim=0) -> Tensor(a)[]"""
     edges = [0, *indices, None]
-    return tuple(slice_(self, dim, a, b) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(slice_(self, dim, a, b) for a, b in pairwise(edges))
 
 
 # -- joins ---------------------------------------------------------------------------------------

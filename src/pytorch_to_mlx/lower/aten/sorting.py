@@ -10,8 +10,8 @@ from pytorch_to_mlx.graph.build import call, call_many
 from pytorch_to_mlx.graph.dims import Dim
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
-from pytorch_to_mlx.lower.aten import Unsupported, lowers
-from pytorch_to_mlx.lower.aten._common import align, as_array, is_array, to_float
+from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten._common import as_array, is_array
 
 Pair = tuple[Value, Value]
 
@@ -196,19 +196,3 @@ def histc(self: Value, bins: int = 100, min: Any = 0, max: Any = 0) -> Value:
 def bincount(self: Value, weights: Value | None = None, minlength: Dim = 0) -> Value:
     """bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor"""
     return call("ops.bincount", self, weights, minlength)
-
-
-@lowers("aten.cov")
-def cov(
-    self: Value, correction: int = 1, fweights: Value | None = None, aweights: Value | None = None
-) -> Value:
-    """cov(Tensor self, *, int correction=1, Tensor? fweights=None, Tensor? aweights=None)
-    -> Tensor"""
-    if fweights is not None or aweights is not None:
-        raise Unsupported("a weighted covariance; compute it from weighted sums")
-    x = to_float(self) if self.ndim == 2 else to_float(self).reshape(1, -1)
-    (x,) = align(x)
-    centred = x - call(mx.mean, x, axis=1, keepdims=True)
-    total = centred @ centred.transpose(1, 0)
-    out = total / (x.dims[1] - correction)
-    return out if self.ndim == 2 else out.reshape()
