@@ -30,7 +30,9 @@ FORMS = {
         lambda x: 0.5 * (x * (call(mx.erf, x * math.sqrt(0.5)) + 1)),
         lambda x: x * ((1.0 + call(mx.erf, x / math.sqrt(2))) * 0.5),
     ],
-    "gelu_approx": [tanh_gelu, lambda x: x * 0.5 * (1.0 + call(mx.tanh, x * C * (1 + 0.044715 * x * x)))],
+    "gelu_approx": [tanh_gelu,
+        lambda x: x * 0.5 * (1.0 + call(mx.tanh, x * C * (1 + 0.044715 * x * x))),
+    ],
     "gelu_fast_approx": [lambda x: x * call(mx.sigmoid, 1.702 * x)],
     "silu": [
         lambda x: x * call(mx.sigmoid, x),

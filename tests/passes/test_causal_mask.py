@@ -18,6 +18,7 @@ Q, K, V = (RNG.normal(size=(2, 4, 9, 8)).astype(np.float32) for _ in range(3))
 SPEC = ("float32", ("B", 4, "T", 8))
 PASSES = [causal_mask.run, dead_code.run]
 T = symbol("T")
+LOWEST = float(np.finfo(np.float32).min)
 F32, BOOL = DType("float32"), DType("bool")
 
 
@@ -39,7 +40,7 @@ def window(w, n=T):
     return call(mx.logical_and, causal(n), call(mx.less, distance(n), w))
 
 
-def additive(keep, low=float(np.finfo(np.float32).min)):
+def additive(keep, low=LOWEST):
     return call(mx.where, keep, 0.0, low)
 
 

@@ -52,7 +52,7 @@ def test_dead_code_keeps_what_a_size_needs():
         lambda x: x + 0,
         lambda x: x - 0.0,
         lambda x: x / 1,
-        lambda x: -(-x),
+        lambda x: call(mx.negative, -x),
         lambda x: call("getitem", x, (slice(None), Ellipsis)),
         lambda x: call("getitem", x, (slice(0, None), slice(None))),
         lambda x: call(mx.concatenate, (x,), axis=1),

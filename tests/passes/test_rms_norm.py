@@ -57,13 +57,17 @@ def test_casts_around_low_precision():
     assert body(graph) == "%1 = mx.fast.rms_norm(%0, @w, 1e-06)\nreturn(%1)"
 
 
+def with_statistics(x, inner, root):
+    return x * call(root, call(mx.mean, call(inner, x), axis=-1, keepdims=True) + 1e-6)
+
+
 def test_near_misses_stay():
     for fn in (
         lambda x, w: w * norm(x, axis=1),
         lambda x, w: w * norm(x, reduce=mx.sum),
-        lambda x, w: w * (x * call(mx.rsqrt, call(mx.mean, call(mx.abs, x), axis=-1, keepdims=True) + 1e-6)),
-        lambda x, w: w * (x * call(mx.sqrt, call(mx.mean, call(mx.square, x), axis=-1, keepdims=True) + 1e-6)),
-    ):  # fmt: skip
+        lambda x, w: w * with_statistics(x, mx.abs, mx.rsqrt),
+        lambda x, w: w * with_statistics(x, mx.square, mx.sqrt),
+    ):
         graph = build(fn, SPEC, weights=W)
         check(graph, PASSES, [X], tensors=W)
         assert "mx.fast.rms_norm" not in targets(graph)

@@ -148,13 +148,13 @@ def test_positions_from_an_input_are_refused():
 
 def test_near_misses_are_refused():
     assert "positions 0, 1, 2" in refused(lambda x, inv_freq: halves(x, inv_freq, start=3))
-    wrong_sign = lambda x, inv_freq: (
-        x * call(mx.cos, call(mx.concatenate, (angles(inv_freq),) * 2, axis=-1))
-        + (  # noqa: E501,E731
-            call(mx.concatenate, (last(x, slice(4, None)), -last(x, slice(None, 4))), axis=-1)
-            * call(mx.sin, call(mx.concatenate, (angles(inv_freq),) * 2, axis=-1))
-        )
-    )
+
+    def wrong_sign(x, inv_freq):
+        a = angles(inv_freq)
+        table = call(mx.concatenate, (a, a), axis=-1)
+        turned = (last(x, slice(4, None)), -last(x, slice(None, 4)))
+        return x * call(mx.cos, table) + call(mx.concatenate, turned, axis=-1) * call(mx.sin, table)
+
     assert refused(wrong_sign) == ""
 
 

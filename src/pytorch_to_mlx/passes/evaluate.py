@@ -35,7 +35,7 @@ _lookup: ContextVar[Lookup | None] = ContextVar("weights", default=None)
 
 @contextmanager
 def weights(lookup: Lookup) -> Iterator[None]:
-    """Gives passes the source's tensors by path (they need buffers such as a rotary ``inv_freq``)."""
+    """Gives passes the source's tensors by path (such as a buffer of rotary frequencies)."""
     token = _lookup.set(lookup)
     try:
         yield
@@ -45,7 +45,7 @@ def weights(lookup: Lookup) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """The calls that lead to ``value`` from ``leaves`` (weights, inputs, or where the walk was told to stop)."""
+    """The calls that lead to ``value`` from ``leaves`` (weights, inputs, or given stops)."""
 
     value: Value
     nodes: tuple[Node, ...]
@@ -59,7 +59,7 @@ class Slice:
 
 
 def slice_of(value: Value, stop: Collection[Value] = (), limit: int = 2000) -> Slice | None:
-    """The slice that computes ``value``; None where it holds control flow, randomness or data-dependent sizes."""
+    """The slice that computes ``value``; None where it holds control flow or random calls."""
     order: list[Node] = []
     leaves: dict[Value, None] = {}
     done: set[Node] = set()
@@ -98,7 +98,7 @@ def _pure(node: Node) -> bool:
 
 
 def literals(part: Slice) -> int:
-    """The largest integer that a slice mentions (a window, an offset, ...); sizes beyond it show its effect."""
+    """The largest integer that a slice mentions (say a window); sizes beyond it show its effect."""
     found = [0]
     for node in part.nodes:
         for leaf in iter_leaves((node.args, node.kwargs)):
@@ -151,7 +151,7 @@ def tensor(param: Param) -> mx.array | None:
 
 
 def run(part: Slice, sizes: Sizes, given: Mapping[Value, mx.array]) -> mx.array | None:
-    """The slice's value at these sizes; None where they lie outside what its tables and calls allow."""
+    """The slice's value at these sizes; None where its tables or calls do not allow them."""
     env: dict[Value, Any] = dict(given)
     try:
         with mx.stream(mx.cpu):
@@ -198,7 +198,7 @@ def _as_declared(value: Value, array: mx.array, sizes: Sizes) -> bool:
 def assignments(
     part: Slice, *, ordinary: tuple[int, ...] = (3, 5, 7, 4, 6), beyond: int = 0
 ) -> list[dict[Any, int]]:
-    """Sizes to look at: all small and different, twice; then each symbol in turn past ``beyond``."""
+    """Sizes to look at: small and different ones, twice; then each in turn past ``beyond``."""
     symbols = sorted(part.symbols, key=str)
     if not symbols:
         return [{}]

@@ -13,7 +13,7 @@ from pytorch_to_mlx.graph.ir import iter_values, map_arg
 from pytorch_to_mlx.passes.base import PassReport
 
 Rule = Callable[[Node], Value | None]
-"""Looks at one node; returns the value that replaces its output, or None. Builds only once it is sure."""
+"""Looks at one node; returns what replaces its output, or None. Builds only once it is sure."""
 
 
 def graphs(graph: Graph) -> Iterator[Graph]:
@@ -25,7 +25,7 @@ def graphs(graph: Graph) -> Iterator[Graph]:
 
 
 def apply(graph: Graph, report: PassReport, targets: tuple[str, ...], rule: Rule) -> None:
-    """Offers every live single-output node with one of the targets to ``rule``, in execution order."""
+    """Offers every live single-output node with one of the targets to ``rule``, in order."""
     for g in graphs(graph):
         with Builder(g) as builder:
             for node in list(g.nodes):

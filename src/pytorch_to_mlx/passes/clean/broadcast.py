@@ -20,7 +20,8 @@ from pytorch_to_mlx.passes.match import graphs, is_array, keeps_result, same_sha
 _BROADCASTING = {
     f"mx.{name}"
     for name in (
-        "add subtract multiply divide maximum minimum power floor_divide remainder logaddexp arctan2 "
+        "add subtract multiply divide maximum minimum power floor_divide remainder logaddexp "
+        "arctan2 "
         "equal not_equal less less_equal greater greater_equal logical_and logical_or bitwise_and "
         "bitwise_or bitwise_xor where clip matmul"
     ).split()
@@ -36,10 +37,9 @@ def run(graph: Graph, report: PassReport) -> None:
             if node.target != "mx.broadcast_to" or not is_array(node.args[0]):
                 continue
             for user in node.output.users:
-                if user.target in _BROADCASTING and keeps_result(user, node.output, node.args[0]):
-                    user.replace_input(node.output, node.args[0])
-                    report.applied += 1
-                elif _is_mask(user, node):
+                if (
+                    user.target in _BROADCASTING and keeps_result(user, node.output, node.args[0])
+                ) or _is_mask(user, node):
                     user.replace_input(node.output, node.args[0])
                     report.applied += 1
 

@@ -19,7 +19,8 @@ from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.match import graphs, is_array, substitute
 
 _VIEWS = {
-    "mx.expand_dims", "mx.squeeze", "mx.reshape", "mx.broadcast_to", "mx.transpose", "mx.flatten", "mx.unflatten",
+    "mx.expand_dims", "mx.squeeze", "mx.reshape", "mx.broadcast_to", "mx.transpose",
+    "mx.flatten", "mx.unflatten",
 }  # fmt: skip
 _INDEX_ARGUMENT = {"ops.embedding": 1, "mx.take": 1, "mx.take_along_axis": 1}
 _COMPARISONS = {

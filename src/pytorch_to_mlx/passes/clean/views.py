@@ -135,7 +135,7 @@ def _subscripts(node: Node) -> Value | None:
 
 
 def short(index: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A full subscript as one writes it: without the whole slices at its end, ``...`` before the last one."""
+    """A full subscript as one writes it: no whole slices at its end, ``...`` before the last."""
     last = len(index)
     while last > 1 and index[last - 1] == slice(None):
         last -= 1
@@ -147,7 +147,7 @@ def short(index: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def compose(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """The subscript that does ``x[first][second]``; None where that takes arithmetic on unknown bounds."""
+    """The subscript that does ``x[first][second]``; None where unknown bounds would be added."""
     out: list[Any] = []
     rest = iter(second)
     for entry in first:
@@ -168,7 +168,7 @@ def compose(first: tuple[Any, ...], second: tuple[Any, ...]) -> tuple[Any, ...] 
 
 
 def _merge(entry: Any, following: Any) -> Any:
-    """One axis twice subscripted; ``()`` for an axis that comes and goes, False where it cannot be said."""
+    """One axis twice subscripted; ``()`` if it comes and goes, False where that cannot be said."""
     if entry is None:
         if following == slice(None):
             return None

@@ -56,8 +56,11 @@ _BENDS = (
 _BENDS_OF_NN = ("nn.relu6", "nn.softplus", "nn.relu")
 _ELEMENTWISE = {
     f"mx.{name}"
-    for name in (*_BENDS, "add", "subtract", "multiply", "divide", "negative", "power", "square", "log", "where")
-} | {*_BENDS_OF_NN, "mx.greater", "mx.less", "mx.greater_equal", "mx.less_equal", "mx.reciprocal"}  # fmt: skip
+    for name in (
+        *_BENDS, "add", "subtract", "multiply", "divide", "negative", "power", "square", "log",
+        "where", "greater", "less", "greater_equal", "less_equal", "reciprocal",
+    )
+} | set(_BENDS_OF_NN)  # fmt: skip
 _ROOTS = (
     "mx.multiply",
     "mx.divide",

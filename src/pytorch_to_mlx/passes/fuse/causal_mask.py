@@ -35,7 +35,7 @@ ATTENTION = "mx.fast.scaled_dot_product_attention"
 
 @dataclass(frozen=True)
 class Pattern:
-    """``all``, ``causal``, ``window`` (of ``reach`` keys), ``local`` (within ``reach``) or ``other``."""
+    """``all``, ``causal``, ``window`` (``reach`` keys), ``local`` (within ``reach``), ``other``."""
 
     kind: str
     reach: int = 0

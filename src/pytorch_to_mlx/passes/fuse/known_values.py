@@ -44,7 +44,8 @@ def run(graph: Graph, report: PassReport) -> None:
         return seen[value]
 
     def embedding(node: Node) -> Value | None:
-        weight, ids = node.args
+        weight: Any = node.args[0]
+        ids: Any = node.args[1]
         if not is_array(ids) or _is_short(ids) or node.output.shape is None:
             return None
         found = tables(ids)
@@ -56,7 +57,8 @@ def run(graph: Graph, report: PassReport) -> None:
         return out if same else call("mx.broadcast_to", out, node.output.dims)
 
     def condition(node: Node) -> Value | None:
-        test, yes, no = node.args
+        test: Any = node.args[0]
+        yes, no = node.args[1:]
         kept: Any
         found = tables(test) if is_array(test) else None
         if found is None or not all(t.dtype == np.bool_ for t in found):

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytorch_to_mlx.graph import Graph, Node, Value, call
+from pytorch_to_mlx.graph import Graph, Node, Value, call, dims_equal
+from pytorch_to_mlx.graph.dims import product
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.match import (
     apply,
@@ -36,7 +37,7 @@ def run(graph: Graph, report: PassReport) -> None:
     """Finds products with weights, then their biases, then the views around them."""
     weights = weights_of(graph)
 
-    def product(node: Node) -> Value | None:
+    def multiplied(node: Node) -> Value | None:
         x: Any = node.args[0]
         w: Any = node.args[1]
         if not (is_array(x) and is_array(w)) or weight_only(x, weights):
@@ -60,23 +61,27 @@ def run(graph: Graph, report: PassReport) -> None:
                 return call("ops.linear", *made.args, b)
         return None
 
-    apply(graph, report, ("mx.matmul",), product)
+    apply(graph, report, ("mx.matmul",), multiplied)
     apply(graph, report, ("mx.add",), bias)
     apply(graph, report, ("mx.reshape", "mx.flatten", "mx.unflatten"), _views)
 
 
 def _views(node: Node) -> Value | None:
-    """``linear(x.reshape(-1, n)).reshape(*x.shape[:-1], m)`` is ``linear(x)``."""
+    """``linear(x.reshape(-1, n)).reshape(B, T, m)`` is ``linear`` of ``x`` as ``[B, T, n]``."""
     made = produced_by(node.args[0], "ops.linear")
     if made is None or not single_use(made.output) or node.output.shape is None:
         return None
-    flat: Any = produced_by(made.args[0], "mx.reshape", "mx.flatten")
-    if flat is None:
+    flat = produced_by(made.args[0], "mx.reshape", "mx.flatten")
+    if flat is None or flat.output.ndim != 2:
         return None
-    x, shape = flat.args[0], node.output.dims
-    inner = flat.output.dims
-    if x.ndim < 2 or not same_shape(x.dims[-1:], inner[-1:]) or len(shape) != x.ndim:
+    x: Any = flat.args[0]
+    rows, features = flat.output.dims
+    shape = node.output.dims
+    if len(shape) < 2 or not same_shape(made.output.dims[-1:], shape[-1:]):
         return None
-    if not same_shape(x.dims[:-1], shape[:-1]) or not same_shape(made.output.dims[-1:], shape[-1:]):
+    if not dims_equal(product(shape[:-1]), rows):
         return None
-    return call("ops.linear", x, *made.args[1:])
+    wanted = (*shape[:-1], features)
+    if not same_shape(x.dims, wanted):
+        x = x.reshape(*wanted)
+    return call("ops.linear", x, *made.args[1:])  # type: ignore[no-any-return]

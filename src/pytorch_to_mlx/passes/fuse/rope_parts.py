@@ -121,7 +121,7 @@ def _rotate_half_form(node: Node) -> Rotation | None:
 
 
 def _rotated(value: Any) -> tuple[Value, str] | None:
-    """``(x, layout)`` where the value is ``x`` with its lanes swapped and the second one negated."""
+    """``(x, layout)`` where the value is ``x`` with lanes swapped and the second one negated."""
     node = value.node if isinstance(value, Value) else None
     joined = _joined(node) if node is not None else None
     if joined is None:

@@ -1,7 +1,7 @@
 """Cosine and sine tables, recognised by their values.
 
-The frequencies are the angles ``atan2(sin, cos)`` at position 1. Geometric ones are ``base ** (-2
-i / d)``, with the base snapped to a round number; others (Llama 3, long-context scalings) are kept
+The frequencies are the angles ``atan2(sin, cos)`` at position 1. Geometric ones are ``base **
+(-2 i / d)``, with the base snapped to a round number; others (Llama 3, long-context scalings) are kept
 as an array. Then the whole table is checked at several lengths, one of them beyond every integer
 that its calls mention.
 """
@@ -23,7 +23,7 @@ _NOT_FROM_ZERO = "the rotary tables are not those of the positions 0, 1, 2, ..."
 
 @dataclass(frozen=True)
 class Frequencies:
-    """``base`` (geometric) or ``periods``; ``axis`` of the positions, counted from the end (-2, -3)."""
+    """``base`` (geometric) or ``periods``; ``axis`` of the positions, from the end (-2, -3)."""
 
     base: float | None
     periods: tuple[float, ...]
@@ -111,7 +111,7 @@ def _scope(cos: Value) -> str:
 
 
 def _position_axis(table: Array) -> int:
-    """The one axis before the last that the table varies along, from the end; 0 if there is none."""
+    """The one axis before the last that a table varies along, from the end; 0 if there is none."""
     varying = [
         a - table.ndim
         for a in range(table.ndim - 1)
@@ -162,7 +162,7 @@ def _angles(base: float, scale: float, n: int) -> Array:
 
 
 def _agrees(c: Array, s: Array, angles: Array, factor: float) -> bool:
-    """Whether the tables hold the angles at 0, 1, 2, ...; angles in float32 lose digits as they grow."""
+    """Whether the tables hold the angles at 0, 1, 2, ...; float32 loses digits as they grow."""
     at = np.arange(len(c), dtype=np.float64)[:, None] * angles
     allowed = factor * (2e-6 + 5e-7 * np.abs(at))
     right = np.abs(c - factor * np.cos(at)) <= allowed

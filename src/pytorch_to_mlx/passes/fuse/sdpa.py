@@ -251,7 +251,7 @@ def _mask(s: Scores, rank: int, dtype: str) -> Value | None:
     for m in reversed(s.added):
         bias = m if bias is None else bias + m
     if bias is not None:
-        # Added in float32 to float32 scores; MLX wants the query's dtype, whose range may be smaller.
+        # torch added it to float32 scores; MLX wants the query's dtype.
         if DType(str(bias.dtype)) != dtype:
             bias = bias.astype(DType(dtype))
         bias = lifted(bias)
