@@ -49,6 +49,7 @@ CASES: dict[str, tuple[Any, torch.Tensor]] = {
         IMAGE,
     ),
     "instance_norm": (used(nn.InstanceNorm2d(4, affine=True)), IMAGE),
+    "instance_norm eps": (lambda x: F.instance_norm(x, eps=0.5), IMAGE),
     "instance_norm statistics": (used(nn.InstanceNorm2d(4, track_running_stats=True)), IMAGE),
     "local_response_norm": (nn.LocalResponseNorm(3), IMAGE),
     "normalize": (lambda x: F.normalize(x, dim=1), IMAGE),

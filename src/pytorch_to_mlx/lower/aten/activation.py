@@ -9,7 +9,7 @@ import mlx.nn as nn
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
-from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten import Unsupported, lowers
 
 
 @lowers("aten.relu.default")
@@ -158,7 +158,7 @@ def rrelu(
     training=False, Generator? generator=None) -> Tensor
     """
     if training:
-        return call("ops.rrelu_train", x, lower, upper)
+        raise Unsupported("rrelu with random slopes at inference; call eval() first")
     return leaky_relu(x, (lower + upper) / 2)
 
 

@@ -11,6 +11,7 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
 from pytorch_to_mlx.lower.aten._channels import weights
 from pytorch_to_mlx.ops.indexing import embedding_bag as ops_embedding_bag
+from pytorch_to_mlx.ops.indexing import one_hot as ops_one_hot
 
 BAG_MODES = ("sum", "mean", "max")
 
@@ -42,6 +43,12 @@ def embedding(
     scale_grad_by_freq=False, bool sparse=False) -> Tensor
     """
     return call("ops.embedding", weight, indices)
+
+
+@lowers("aten.one_hot.default")
+def one_hot(x: Value, num_classes: Any = -1) -> Value:
+    """one_hot(Tensor self, int num_classes=-1) -> Tensor"""
+    return call(ops_one_hot, x, num_classes)
 
 
 def _bag(

@@ -305,7 +305,7 @@ def instance_norm(
     """
     if not use_input_stats and running_mean is not None and running_var is not None:
         return _eval_batch_norm(x, running_mean, running_var, weight, bias, eps)
-    return to_first(call("ops.instance_norm", to_last(x), weight, bias, eps))
+    return to_first(call("ops.instance_norm", to_last(x), weight, bias, eps=eps))
 
 
 def _norm_except(v: Value, dim: int) -> Value:
