@@ -15,10 +15,10 @@ _ROUNDS = 8
 def decompose_unknown(
     program: torch.export.ExportedProgram, known: Callable[[str], bool]
 ) -> torch.export.ExportedProgram:
-    """The program with every op decomposed for which ``known(name)`` is false and torch has a way.
+    """The program with every op decomposed that is not ``known`` and that torch can decompose.
 
-    ``name`` is ``aten.gelu.default``. Ops of subgraphs (``cond``, ``while_loop``) count too. Repeats
-    until nothing changes; what torch cannot decompose stays for the caller to refuse.
+    ``name`` is ``aten.gelu.default``. Ops of subgraphs (``cond``, ``while_loop``) count too.
+    Repeats until nothing changes; what torch cannot decompose stays for the caller to refuse.
     """
     from torch._decomp import core_aten_decompositions
 

@@ -146,7 +146,7 @@ def arange(end: Any, dtype: str | None = None) -> Value:
 def arange_step(start: Any, end: Any, step: Any = 1, dtype: str | None = None) -> Value:
     """arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None,
     ...) -> Tensor"""
-    bounds = (start, end, step)
+    bounds: tuple[Any, ...] = (start, end, step)
     kind = DType(dtype or ("float32" if any(number_kind(b) is float for b in bounds) else "int64"))
     if kind.is_integer:  # torch truncates each bound first
         bounds = tuple(int(b) if type(b) is float else b for b in bounds)

@@ -165,7 +165,7 @@ def _float_operands(a: Any, b: Any) -> tuple[Any, Any]:
     """Operands of an operation that makes floats of integers (in torch's default dtype)."""
     dtype = result_type(a, b)
     if dtype.is_floating or dtype.is_complex:
-        return align(a, b)  # type: ignore[return-value]
+        return align(a, b)
     return a, b
 
 
