@@ -24,6 +24,7 @@ _BY_TARGET = {
     "mx.where": "x",
     "mx.argmax": "index",
 }
+_MADE_FROM_NOTHING = {"mx.arange": "positions", "mx.zeros": "zeros", "mx.ones": "ones"}
 _GENERIC_ATTRIBUTE = re.compile(r"^(.*norm.*|.*ln.*|m|out|o|c|fc|lin|linear|dense|conv|norm|ln|bn|layer|layernorm|layer_norm|proj|output|\d+)?_?\d*$")
 
 
@@ -31,6 +32,8 @@ def base_name(value: Value, producer: Node | None) -> str:
     """A name for a value, before conflicts are resolved; empty when nothing suggests one."""
     if producer is None:
         return shorten(value.hint) or "x"
+    if producer.target in _MADE_FROM_NOTHING:  # merged from several statements: none of their names fits
+        return _MADE_FROM_NOTHING[producer.target]
     named = _from_source(value, producer)
     if named:
         return named

@@ -213,7 +213,7 @@ def _element_name(text: str, taken: set[str]) -> str:
     elif plural.endswith("s") and not plural.endswith("ss") and len(plural) > 2:
         base = plural[:-1]
     else:
-        base = "layer" if len(plural) <= 2 or plural in ("layer", "features") else f"{plural}_item"
+        base = "layer"
     name, n = base, 2
     while name in taken:
         name, n = f"{base}_{n}", n + 1

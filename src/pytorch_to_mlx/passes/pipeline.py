@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pytorch_to_mlx.graph import Graph
-from pytorch_to_mlx.passes import fold_weights, layers, recurrent
+from pytorch_to_mlx.passes import fold_weights, layers, recurrent, sink
 from pytorch_to_mlx.passes.base import Pass, PassReport
 from pytorch_to_mlx.passes.clean import CLEAN
-from pytorch_to_mlx.passes.fuse import FUSE
+from pytorch_to_mlx.passes.fuse import FUSE, attention_scale
 from pytorch_to_mlx.passes.layout import channels_last
 
 OPTIONAL = frozenset({"conv_batch_norm"})
@@ -19,12 +19,14 @@ def passes(*, fold_batch_norm: bool = True) -> list[tuple[str, Pass]]:
         *CLEAN,
         ("recurrent", recurrent.run),
         *fuse,
+        ("attention_scale", attention_scale.run),
         ("fold_weights", fold_weights.run),
         ("channels_last", channels_last.run),
         *CLEAN,
         ("fold_weights", fold_weights.run),
         ("layers", layers.run),
         *[(n, p) for n, p in CLEAN if n in ("dead_code", "cse")],
+        ("sink", sink.run),
     ]
 
 

@@ -29,7 +29,9 @@ def run(graph: Graph, report: PassReport) -> None:
             for position in (0, 1):
                 factor = _absorb(graph, node.args[position])
                 if factor is not None:
-                    node.set_args(None, {**node.kwargs, "scale": float(node.kwargs["scale"]) * factor})
+                    node.set_args(
+                        None, {**node.kwargs, "scale": float(node.kwargs["scale"]) * factor}
+                    )
                     report.applied += 1
 
 

@@ -50,6 +50,7 @@ class _Layout:
         self.maker: dict[Value, Node] = {}
         self.logical: dict[tuple[Value, Perm], Value] = {}
         self.builder = Builder(graph)
+        self.weights = set(graph.param_of())
 
     def run(self) -> None:
         with self.builder:
@@ -192,7 +193,7 @@ class _Layout:
         arrays = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, Value) and a.kind == "array"]
         full = [v for v in arrays if v.ndim == out.ndim]
         moved = [self.place(v)[1] for v in full if not is_identity(self.place(v)[1])]
-        if not moved:
+        if not moved or any(self._stays(v) for v in full):
             return False
         perm = moved[0]
 
@@ -201,6 +202,13 @@ class _Layout:
 
         node.set_args(tuple(align(a) for a in node.args), {k: align(a) for k, a in node.kwargs.items()})
         return self._moved(out, perm)
+
+    def _stays(self, v: Value) -> bool:
+        """Whether a full-rank operand in logical order would cost a real transpose to move (weights are free)."""
+        source, perm = self.place(v)
+        if not is_identity(perm) or source in self.weights:
+            return False
+        return sum(d != 1 for d in source.dims) > 1
 
     def _axis_argument(self, node: Node) -> tuple[Any, Callable[[Any], None]]:
         """The ``axis`` argument and a way to set it."""
