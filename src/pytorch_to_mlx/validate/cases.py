@@ -1,0 +1,218 @@
+"""The inputs that a package is compared at, and the comparison itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pytorch_to_mlx.validate import inputs as draws
+from pytorch_to_mlx.validate.compare import FLOOR, Comparison, compare
+from pytorch_to_mlx.validate.inputs import Inputs
+from pytorch_to_mlx.validate.result import Case
+from pytorch_to_mlx.validate.subject import Outputs, PackageFailed, SourceRefuses, Subject
+
+# Elements of weights up to which a float64 run of the original is affordable.
+WIDE_LIMIT = 40_000_000
+# Edge cases may cancel to nothing; their scale is at least this share of the ordinary output's.
+EDGE_SHARE = 1e-3
+
+
+class Cases:
+    """Makes and compares the cases of one subject; ``notes`` collects what could not be compared."""
+
+    def __init__(
+        self, subject: Subject, tolerance: float, seed: int, ignored: frozenset[str] = frozenset()
+    ) -> None:
+        self.subject = subject
+        self.tolerance = tolerance
+        self.seed = seed
+        self.ignored = ignored  # random outputs: compared by distribution
+        self.notes: list[str] = []
+        self.symbols: Mapping[str, Any] = subject.package.config["dims"].get("symbols", {})
+        self.sizes = {name: int(info["size"]) for name, info in self.symbols.items()}
+        self.scales: dict[str, float] = {}
+
+    # -- making ------------------------------------------------------------------------------------
+
+    def plan(self, quick: bool, extra: Sequence[Mapping[str, int]] = ()) -> Iterator[Case]:
+        """Every case with its inputs, and (for those the original refuses) a note instead."""
+        yield self.given()
+        yield self.random("random inputs", {}, 1)
+        changes = draws.other_sizes(self.symbols)
+        changes = [*changes[-1:], *extra] if quick else [*changes, *extra]
+        for i, change in enumerate(changes):
+            case = self.resized(dict(change), 2 + i)
+            if case is not None:
+                yield case
+        if not quick:
+            yield self.random("more random inputs", {}, 100)
+            yield from self.edges()
+
+    def given(self) -> Case:
+        """The example inputs; later calls of a sequence take fresh ones."""
+        first = self.subject.examples
+        rest = [self._drawn({}, 50 + k) for k in range(1, self.subject.calls)]
+        return Case("given inputs", dict(self.sizes), calls=[first, *rest])
+
+    def random(self, name: str, change: Mapping[str, int], stream: int) -> Case:
+        calls = [self._drawn(change, stream * 10 + k) for k in range(self.subject.calls)]
+        return Case(name, {**self.sizes, **change}, calls=calls)
+
+    def _drawn(self, change: Mapping[str, int], stream: int) -> Inputs:
+        rng = np.random.default_rng([self.seed, stream])
+        sizes = {**self.sizes, **change}
+        out: Inputs = {}
+        for spec in self.subject.package.config["inputs"]:
+            example = self.subject.examples[spec["name"]]
+            shape: tuple[int, ...] = ()
+            if isinstance(example, np.ndarray):
+                dims = zip(spec["shape"], example.shape, strict=True)
+                shape = tuple(draws.size_of(d, sizes) if change else now for d, now in dims)
+            out[spec["name"]] = draws.draw(example, shape, rng)
+        return out
+
+    def resized(self, change: dict[str, int], stream: int) -> Case | None:
+        """The case at other sizes: alone, else with equal sizes along, else not at all."""
+        refusal = ""
+        for attempt in (change, draws.moved_together(change, self.symbols)):
+            label = ", ".join(f"{k}={v}" for k, v in attempt.items())
+            case = self.random(f"sizes {label}", attempt, stream)
+            try:
+                self.subject.run_source(case.calls[:1])
+            except SourceRefuses as error:
+                refusal = str(error)
+                continue
+            return case
+        label = ", ".join(f"{k}={v}" for k, v in change.items())
+        self.notes.append(f"the original refuses {label}, so it is not compared: {refusal}")
+        return None
+
+    def edges(self) -> Iterator[Case]:
+        """Zeros, large, tiny and non-finite floats, integers at the ends of their range."""
+        examples = self.subject.examples
+        tries: list[tuple[str, list[Inputs]]] = []
+        if draws.has_floats(examples):
+            base = self._drawn({}, 900)
+            tries.append(("zeros", [draws.scaled(examples, 0.0)]))
+            tries.append(("large values", [draws.scaled(base, f) for f in (1e3, 1e2, 1e1)]))
+            tries.append(("tiny values", [draws.scaled(base, f) for f in (1e-6, 1e-4, 1e-2)]))
+            tries.append(("NaN and infinity", [draws.with_non_finite(base)]))
+        tries += [(name, [made]) for name, made in draws.integer_ends(examples)]
+        for name, choices in tries:
+            case = self._first_sound(name, choices)
+            if case is not None:
+                yield case
+
+    def _first_sound(self, name: str, choices: list[Inputs]) -> Case | None:
+        """The first of some edge inputs at which the original itself is well defined: it accepts them,
+        and its own float32 result is its float64 result within the tolerance."""
+        refusal = ""
+        for values in choices:
+            calls = [values] * self.subject.calls
+            try:
+                error = self.own_error(calls)
+            except SourceRefuses as refused:
+                refusal = str(refused)
+                continue
+            if error is not None and not error <= self.tolerance:
+                refusal = "its own float32 and float64 results differ there"
+                continue
+            return Case(f"edge: {name}", dict(self.sizes), calls=calls)
+        self.notes.append(
+            f"{name} are not compared: the original is not defined at them: {refusal}"
+        )
+        return None
+
+    def own_error(self, calls: Sequence[Inputs]) -> float | None:
+        """The original's float32 error against float64 as a fraction of scale (infinite where their
+        non-finite places differ); ``None`` where float64 is not affordable or not possible.
+
+        Raises:
+            SourceRefuses: the original raises in its own precision.
+        """
+        narrow = self.subject.run_source(calls)
+        captured = self.subject.captured
+        assert captured is not None
+        if sum(t.numel() for t in captured.tensors.values()) > WIDE_LIMIT:
+            return None
+        try:
+            wide = self.subject.run_source(calls, "float64")
+        except SourceRefuses:
+            return None
+        errors = [
+            compare(n, self._as(w[n], c[n].dtype), c[n], self.tolerance, least_scale=self._least(n))
+            for w, c in zip(wide, narrow, strict=True)
+            for n in c
+            if n in w and c[n].dtype.startswith(("float", "complex"))
+        ]
+        return max(
+            (e.relative if e.max_abs is not None and _placed(e) else math.inf for e in errors),
+            default=0.0,
+        )
+
+    def _as(self, array: Any, dtype: str) -> Any:
+        return type(array)(array.values, dtype)
+
+    def _least(self, name: str) -> float:
+        return max(FLOOR, EDGE_SHARE * self.scales.get(name, 0.0))
+
+    # -- comparing ---------------------------------------------------------------------------------
+
+    def run(self, case: Case) -> Case:
+        """Fills in the outputs of a case."""
+        try:
+            wanted = self.subject.run_source(case.calls)
+        except SourceRefuses as error:
+            case.outputs = [Comparison("all", False, f"the original refuses these inputs: {error}")]
+            return case
+        try:
+            got: list[Outputs] = self.subject.run_package(case.calls)
+        except PackageFailed as error:
+            reason = f"the package failed: {error}"
+            case.outputs = [Comparison(n, False, reason) for n in wanted[0]] or [
+                Comparison("all", False, reason)
+            ]
+            return case
+        case.dtype = self.subject.package.config["dtype"]
+        edge = case.name.startswith("edge")
+        for k, (w, g) in enumerate(zip(wanted, got, strict=True)):
+            for name in dict.fromkeys((*w, *g)):
+                if name in self.ignored:
+                    continue
+                label = name if len(wanted) == 1 else f"{name} (call {k + 1})"
+                case.outputs.append(self._compared(label, name, w, g, edge))
+        if not case.ok:
+            self._explain(case)
+        return case
+
+    def _compared(self, label: str, name: str, w: Outputs, g: Outputs, edge: bool) -> Comparison:
+        if name not in w:
+            return Comparison(label, False, "the original does not give this output")
+        least = self._least(name) if edge else FLOOR
+        found = compare(label, w[name], g.get(name), self.tolerance, least_scale=least)
+        if not edge and found.scale is not None:
+            self.scales[name] = max(self.scales.get(name, 0.0), found.scale)
+        return found
+
+    def _explain(self, case: Case) -> None:
+        """Adds the original's own rounding error to the reasons of float failures (never a pardon)."""
+        failed = [o for o in case.outputs if not o.ok and o.max_abs is not None]
+        if not failed:
+            return
+        try:
+            own = self.own_error(case.calls)
+        except SourceRefuses:
+            return
+        if own is not None and own > self.tolerance / 10:
+            for o in failed:
+                o.reason = (
+                    f"{o.reason} (the original's own float32 error there is {own:.2g} of scale)"
+                )
+
+
+def _placed(c: Comparison) -> bool:
+    """Whether a comparison got as far as values: shapes agree and so do non-finite places."""
+    return c.ok or (c.reason or "").startswith("off by")

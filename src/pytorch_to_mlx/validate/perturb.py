@@ -1,0 +1,310 @@
+"""Weights changed one at a time: the package's outputs must follow the original's.
+
+Random weights hide branches (a zero-initialised layer contributes nothing), so equal outputs alone do
+not prove that every weight is used, and used in the right place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+
+from pytorch_to_mlx.graph.dtypes import mlx_dtype
+from pytorch_to_mlx.package.writer import SourceTensors, import_script
+from pytorch_to_mlx.progress import Progress
+from pytorch_to_mlx.validate.compare import FLOOR, cosine, is_inexact
+from pytorch_to_mlx.validate.subject import Outputs, PackageFailed, SourceRefuses, Subject
+
+if TYPE_CHECKING:
+    import torch
+
+ALL_BELOW = 24
+ZEROS_ALONE = 48  # zero-initialised tensors beyond this many are changed together, kind by kind
+LEAST_CHANGE = 1e-3  # of the output's scale: well above float32 rounding
+NOISE = 3e-6
+LEAST_COSINE = 0.999
+STRENGTHS = (0.1, 1.0, 10.0, 0.01)
+
+
+@dataclass
+class Outcome:
+    """What became of the outputs when some tensors changed."""
+
+    paths: list[str]
+    moved: float = 0.0  # of the original's outputs, as a fraction of their scale
+    cosine: float | None = None
+    reason: str | None = None
+    strength: float = 0.0
+
+
+@dataclass
+class _Base:
+    """Both sides' outputs with the weights as they are."""
+
+    source: list[Outputs]
+    package: list[Outputs]
+    names: list[str] = field(default_factory=list)
+
+
+def perturb_weights(
+    subject: Subject, tolerance: float, seed: int, bars: Progress
+) -> dict[str, Any]:
+    """The report's ``perturbation`` section; the source's tensors are as before afterwards."""
+    assert subject.captured is not None
+    groups = sample(subject.captured.tensors, seed)
+    script = import_script(subject.package.folder / "convert_weights.py")
+    dependents = emitted_names(script, subject.captured)
+    calls = [subject.examples] * subject.calls
+    base = _Base(subject.run_source(calls), subject.run_package(calls))
+    outcomes = []
+    with bars.stage("perturb weights", len(groups)) as stage:
+        for i, paths in enumerate(groups):
+            rng = np.random.default_rng([seed, i])
+            outcomes.append(_probe(subject, script, dependents, base, paths, tolerance, rng))
+            stage.advance()
+    failed = [o for o in outcomes if o.reason]
+    return {
+        "checked": sum(len(o.paths) for o in outcomes),
+        "failed": [p for o in failed for p in o.paths],
+        "inert": [p for o in outcomes if not o.reason and o.cosine is None for p in o.paths],
+        "least_cosine": min((o.cosine for o in outcomes if o.cosine is not None), default=None),
+        "reasons": [f"{', '.join(o.paths)}: {o.reason}" for o in failed],
+        "strengths": {o.paths[0]: o.strength for o in failed},
+        "of": sum(1 for t in subject.captured.tensors.values() if t.is_floating_point()),
+    }
+
+
+# -- which ---------------------------------------------------------------------------------------------
+
+
+def sample(tensors: Mapping[str, torch.Tensor], seed: int) -> list[list[str]]:
+    """Floating tensors to change: all of up to 24; else one of each kind (the path without numbers),
+    all that are zero throughout, and a draw of others. Each group changes together."""
+    paths = [p for p, t in tensors.items() if t.is_floating_point() and t.numel()]
+    if len(paths) <= ALL_BELOW:
+        return [[p] for p in paths]
+    rng = np.random.default_rng(seed)
+    kinds: dict[str, list[str]] = {}
+    for p in paths:
+        kinds.setdefault(re.sub(r"\d+", "#", p), []).append(p)
+    zeros = [p for p in paths if not bool(tensors[p].any())]
+    chosen = {members[int(rng.integers(len(members)))] for members in kinds.values()}
+    chosen |= set(zeros[:ZEROS_ALONE])
+    order = [paths[i] for i in rng.permutation(len(paths))]
+    while len(chosen) < ALL_BELOW:
+        chosen.add(next(p for p in order if p not in chosen))
+    groups = [[p] for p in paths if p in chosen]
+    rest: dict[str, list[str]] = {}
+    for p in zeros[ZEROS_ALONE:]:
+        if p not in chosen:
+            rest.setdefault(re.sub(r"\d+", "#", p), []).append(p)
+    return groups + list(rest.values())
+
+
+class _Asked(Mapping[str, mx.array]):
+    """Zeros for every source tensor; remembers which were asked for."""
+
+    def __init__(self, captured: Any) -> None:
+        self.captured = captured
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> mx.array:
+        path = self.captured.canonical(name)
+        self.names.add(path)
+        tensor = self.captured.tensors[path]
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        narrow = {"float64": "float32", "complex128": "complex64"}.get(dtype, dtype)
+        return mx.zeros(tuple(tensor.shape), mlx_dtype(narrow))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.captured.tensors)
+
+    def __len__(self) -> int:
+        return len(self.captured.tensors)
+
+
+def emitted_names(script: Any, captured: Any) -> dict[str, list[str]]:
+    """The package's weights that each source tensor goes into, by the package's own rules."""
+    found: dict[str, list[str]] = {}
+    with mx.stream(mx.cpu):
+        for name in script.NAMES:
+            asked = _Asked(captured)
+            script.weight(name, asked)  # lazy: nothing is computed
+            for path in asked.names:
+                found.setdefault(path, []).append(name)
+    return found
+
+
+# -- how -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def changed(
+    tensors: Mapping[str, torch.Tensor],
+    paths: Sequence[str],
+    strength: float,
+    rng: np.random.Generator,
+) -> Iterator[None]:
+    """Within, the tensors are changed in place by noise of ``strength`` times their own size.
+
+    What is nowhere negative (variances, scales) stays so; a tensor of zeros gets noise of that size.
+    """
+    import torch
+
+    saved = {p: tensors[p].detach().clone() for p in paths}
+    try:
+        with torch.no_grad():
+            for p in paths:
+                tensors[p].copy_(_noisy(saved[p], strength, rng))
+        yield
+    finally:
+        with torch.no_grad():
+            for p, value in saved.items():
+                tensors[p].copy_(value)
+
+
+def _noisy(value: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:
+    import torch
+
+    noise = torch.from_numpy(np.asarray(rng.standard_normal(tuple(value.shape)))).to(value.device)
+    wide = value.double()
+    if bool((value >= 0).all()) and bool(value.any()):
+        return (wide * torch.exp(strength * noise.clamp(-2, 2).to(wide.dtype))).to(value.dtype)
+    rms = float(wide.square().mean().sqrt()) or 1.0
+    return (wide + strength * rms * noise).to(value.dtype)
+
+
+def _probe(
+    subject: Subject,
+    script: Any,
+    dependents: Mapping[str, list[str]],
+    base: _Base,
+    paths: list[str],
+    tolerance: float,
+    rng: np.random.Generator,
+) -> Outcome:
+    """Changes some tensors, more strongly if the outputs hardly move, and compares the two changes."""
+    best = Outcome(paths)
+    seed = int(rng.integers(1 << 31))
+    for strength in STRENGTHS:
+        outcome = _once(subject, script, dependents, base, paths, strength, seed, tolerance)
+        if outcome is None:  # this strength leads to NaN, or the original refuses it
+            continue
+        best = outcome
+        if outcome.reason or outcome.moved >= LEAST_CHANGE:
+            break
+    return best
+
+
+def _once(
+    subject: Subject,
+    script: Any,
+    dependents: Mapping[str, list[str]],
+    base: _Base,
+    paths: list[str],
+    strength: float,
+    seed: int,
+    tolerance: float,
+) -> Outcome | None:
+    captured = subject.captured
+    assert captured is not None
+    calls = [subject.examples] * subject.calls
+    outcome = Outcome(paths, strength=strength)
+    with changed(captured.tensors, paths, strength, np.random.default_rng(seed)):
+        try:
+            source = subject.run_source(calls)
+        except SourceRefuses:
+            return None
+        if not _finite(source):
+            return None
+        names = list(dict.fromkeys(n for p in paths for n in dependents.get(p, ())))
+        try:
+            package = run_with_weights(subject, script, names, calls)
+        except PackageFailed as error:
+            outcome.reason = f"the package failed with changed weights: {error}"
+            return outcome
+    return judge(outcome, base, source, package, tolerance)
+
+
+def run_with_weights(
+    subject: Subject, script: Any, names: Sequence[str], calls: Sequence[Any]
+) -> list[Outputs]:
+    """The package's outputs with some of its weights converted anew from the source's tensors."""
+    tensors = SourceTensors(subject.captured)  # type: ignore[arg-type]
+    with subject.fresh() as model:
+        with mx.stream(mx.cpu):
+            weights = [(n, script.weight(n, tensors)) for n in names]
+            mx.eval([w for _, w in weights])
+        model.load_weights(weights, strict=False)
+        return subject.run_package(calls)
+
+
+def judge(
+    outcome: Outcome, base: _Base, source: list[Outputs], package: list[Outputs], tolerance: float
+) -> Outcome:
+    """Fills in how far the outputs moved and whether in the same direction and as far."""
+    moved_source, moved_package, exact = _changes(base, source, package)
+    if not exact:
+        outcome.reason = "integer outputs differ with the changed weight"
+        return outcome
+    outcome.moved = float(np.abs(moved_source).max()) if moved_source.size else 0.0
+    other = float(np.abs(moved_package).max()) if moved_package.size else 0.0
+    if outcome.moved < max(NOISE, tolerance / 20):
+        if other > max(LEAST_CHANGE, tolerance):
+            outcome.reason = (
+                f"moves the package's outputs by {other:.2g} of scale, the original's not"
+            )
+        return outcome
+    outcome.cosine = cosine(moved_source, moved_package)
+    if outcome.moved < LEAST_CHANGE and abs(other - outcome.moved) <= tolerance:
+        return outcome  # moves the outputs, but hardly more than rounding does
+    ratio = float(np.linalg.norm(moved_package) / np.linalg.norm(moved_source))
+    if outcome.cosine < LEAST_COSINE:
+        outcome.reason = f"the outputs do not follow: cosine {outcome.cosine:.4f}"
+    elif not 0.98 < ratio < 1.02:
+        outcome.reason = f"the outputs follow {ratio:.3f} times as far"
+    return outcome
+
+
+def _changes(
+    base: _Base, source: list[Outputs], package: list[Outputs]
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Both sides' changes of all float outputs, each output by its scale; whether integers agree."""
+    ours: list[np.ndarray] = []
+    theirs: list[np.ndarray] = []
+    exact = True
+    for before_s, before_p, after_s, after_p in zip(
+        base.source, base.package, source, package, strict=True
+    ):
+        for name, want in after_s.items():
+            got, old = after_p[name], before_s[name]
+            if want.values.shape != old.values.shape or not is_inexact(want.dtype):
+                exact &= np.array_equal(want.values, got.values)
+                continue
+            finite = np.isfinite(old.values) & np.isfinite(want.values)
+            scale = max(float(np.abs(old.values[finite]).max(initial=0.0)), FLOOR)
+            scale = max(scale, float(np.abs(want.values[finite]).max(initial=0.0)))
+            theirs.append(_real((want.values - old.values)[finite] / scale))
+            ours.append(_real((got.values - before_p[name].values)[finite] / scale))
+    empty = np.zeros(0)
+    return np.concatenate(theirs or [empty]), np.concatenate(ours or [empty]), exact
+
+
+def _real(a: np.ndarray) -> np.ndarray:
+    a = np.nan_to_num(a.astype(np.complex128 if np.iscomplexobj(a) else np.float64))
+    return np.concatenate([a.real, a.imag]) if np.iscomplexobj(a) else a
+
+
+def _finite(calls: list[Outputs]) -> bool:
+    """Whether at least half of every float output is finite."""
+    return all(
+        not is_inexact(a.dtype) or not a.values.size or np.isfinite(a.values).mean() > 0.5
+        for outputs in calls
+        for a in outputs.values()
+    )
