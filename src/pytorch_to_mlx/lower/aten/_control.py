@@ -72,7 +72,7 @@ class _Body:
     def lower(
         self, lowering: Any, builder: Builder, operands: list[Any], carried: int = 0
     ) -> Graph:
-        """The body as a graph: the first ``carried`` placeholders are its inputs, the rest bound."""
+        """The body as a graph: the first ``carried`` placeholders are inputs, others bound."""
         graph = Graph()
         env: dict[Any, Any] = {}
         given = iter(operands)
