@@ -14,6 +14,7 @@ from pytorch_to_mlx.capture.calls import (
     number_calls,
 )
 from pytorch_to_mlx.capture.program import Bound, Captured
+from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.structure import Arguments
 from pytorch_to_mlx.capture.tensors import collect_tensors, name_constants
 from pytorch_to_mlx.capture.tree import Mark, input_tree, marked, output_tree, plain
@@ -66,7 +67,9 @@ def redecompose(captured: Captured, table: Mapping[Any, Any]) -> Captured:
 
     ``bound`` follows the nodes to their new names.
     """
-    return replace_program(captured, captured.program.run_decompositions(dict(table)))
+    with quiet():
+        program = captured.program.run_decompositions(dict(table))
+    return replace_program(captured, program)
 
 
 def replace_program(captured: Captured, program: torch.export.ExportedProgram) -> Captured:
