@@ -97,3 +97,23 @@ def test_unsigned_indices_are_not_compared_with_negative_numbers():
     graph = build(fn, SPEC)
     check(graph, [narrow_ints.run, dead_code.run], [X])
     assert "mx.astype" in targets(graph)
+
+
+def test_a_mask_is_not_repeated_for_attention():
+    spec = ("float32", ("B", 2, "T", 4))
+
+    def fn(q, k, v, mask):
+        wide = call(mx.broadcast_to, mask, (B, 1, T, T))
+        out = call(mx.fast.scaled_dot_product_attention, q, k, v, scale=1.0, mask=wide)
+        return call("ops.zero_masked_rows", out, wide)
+
+    graph = build(fn, spec, spec, spec, ("float32", ("T", "T")))
+    x = np.random.default_rng(9).normal(size=(3, 2, 5, 4)).astype(np.float32)
+    check(graph, [broadcast.run, dead_code.run], [x, x + 1, x - 1, x[0, 0] @ x[0, 1].T], rtol=1e-6)
+    assert "mx.broadcast_to" not in targets(graph)
+
+
+def test_a_filled_array_becomes_its_number():
+    graph = build(lambda x: call(mx.minimum, x, call(mx.full, (B, 3), 2.0, dtype=F32)), SPEC)
+    check(graph, [constants.run, dead_code.run], [X])
+    assert body(graph) == "%1 = mx.minimum(%0, 2.0)\nreturn(%1)"

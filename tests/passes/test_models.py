@@ -98,8 +98,9 @@ def calls(graph: Graph, target: str) -> list[dict[str, Any]]:
 ROPE, ATTENTION = "mx.fast.rope", "mx.fast.scaled_dot_product_attention"
 # What may be left around attention, besides the calls above.
 PLAIN = {
-    "ops.embedding", "ops.linear", "mx.fast.rms_norm", "mx.fast.layer_norm", "mx.reshape", "mx.split",
-    "mx.transpose", "mx.add", "mx.multiply", "nn.silu", "nn.gelu", "nn.gelu_approx", "mx.arange", ROPE, ATTENTION,
+    "ops.embedding", "ops.linear", "mx.fast.rms_norm", "mx.fast.layer_norm", "mx.reshape",
+    "mx.split", "mx.transpose", "mx.add", "mx.multiply", "mx.arange", "nn.silu", "nn.gelu",
+    "nn.gelu_approx", ROPE, ATTENTION,
 }  # fmt: skip
 
 

@@ -118,3 +118,16 @@ def test_near_misses_stay(fn):
     graph = build(fn, QS, KS, KS)
     check(graph, PASSES, [Q, K, V], rtol=1e-6)
     assert ATTENTION not in targets(graph)
+
+
+def test_a_fused_call_takes_the_factor_of_its_query():
+    def fn(x, k, v):
+        q = (x * 0.25).reshape(2, 5, 4, 8).transpose(0, 2, 1, 3)
+        return call(mx.fast.scaled_dot_product_attention, q, k, v, scale=1.0)
+
+    k = ("float32", (2, 4, "S", 8))
+    graph = build(fn, ("float32", (2, 5, 32)), k, k)
+    x = Q.transpose(0, 2, 1, 3).reshape(2, 5, 32).copy()
+    check(graph, PASSES, [x, K, V], rtol=2e-6)
+    assert targets(graph) == ["mx.reshape", "mx.transpose", ATTENTION]
+    assert "scale=0.25" in body(graph)

@@ -26,7 +26,7 @@ from pytorch_to_mlx.graph.probe import resolve
 Lookup = Callable[[str], mx.array]
 Sizes = Mapping[sympy.Symbol, int]
 
-LARGEST = 1 << 25
+LARGEST = 1 << 26
 """Elements of one value beyond which nothing is evaluated."""
 
 _SHAPE_ONLY = {"mx.zeros_like": mx.zeros, "mx.ones_like": mx.ones}
@@ -204,7 +204,7 @@ def assignments(
         return [{}]
     small = {s: ordinary[i % len(ordinary)] for i, s in enumerate(symbols)}
     other = {s: ordinary[(i + 1) % len(ordinary)] + 4 for i, s in enumerate(symbols)}
-    return [small, other, *({**small, s: beyond + 5} for s in symbols)]
+    return [small, other, *({**dict.fromkeys(symbols, 2), s: beyond + 5} for s in symbols)]
 
 
 def apply_node(node: Node, env: Mapping[Value, mx.array]) -> mx.array | None:
@@ -228,20 +228,22 @@ def size(d: Any, sizes: Sizes) -> int:
     return int(evaluate(d, sizes))
 
 
-def tables(value: Value, root: Graph) -> list[np.ndarray[Any, Any]] | None:
+def tables(
+    value: Value, root: Graph, beyond: int | None = None
+) -> list[np.ndarray[Any, Any]] | None:
     """A data-independent value at several sizes, one of them past every integer that its calls
-    mention.
+    mention (or past ``beyond``).
 
     None where it depends on data, is too large there, or none of the sizes is allowed. A stored
     table ends the sizes that the source itself allows; within it the longest is looked at.
     """
     part = slice_of(value)
     given = constants(part, root) if part is not None else None
-    if part is None or given is None or not part.nodes:
+    if part is None or given is None:
         return None
     ends = [max(a.shape) for a in given.values() if a.ndim >= 2]
     found: list[np.ndarray[Any, Any]] = []
-    for sizes in assignments(part, beyond=literals(part)):
+    for sizes in assignments(part, beyond=literals(part) if beyond is None else beyond):
         if elements(value, sizes) > LARGEST:
             return None
         array = run(part, sizes, given)

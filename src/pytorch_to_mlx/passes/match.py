@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pytorch_to_mlx.errors import LoweringError
-from pytorch_to_mlx.graph import Builder, Graph, Node, Value, dims_equal
+from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call, dims_equal
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.infer import infer
 from pytorch_to_mlx.graph.ir import iter_values, map_arg
@@ -187,3 +187,19 @@ def keeps_result(user: Node, old: Value, new: Any) -> bool:
         except LoweringError:
             return False
     return shape is not None and dtype == user.output.dtype and same_shape(shape, user.output.dims)
+
+
+def without_casts(node: Node, target: str) -> Value | None:
+    """``cast(norm(cast(x), weight, ...))`` back to the dtype of ``x`` as ``norm(x, weight, ...)``.
+
+    For functions that compute in float32 whatever their input is, as MLX's fast norms do.
+    """
+    made = produced_by(node.args[0], target)
+    if made is None or not single_use(made.output):
+        return None
+    x: Any = made.args[0]
+    source = uncast(x)
+    if source is x or source.dtype != node.output.dtype:
+        return None
+    rest = [cast_to(uncast(a), source.dtype) if is_array(a) else a for a in made.args[1:]]
+    return call(target, source, *rest, **made.kwargs)

@@ -28,7 +28,8 @@ from pytorch_to_mlx.passes.match import apply, is_array
 
 _STRUCTURAL = (
     "mx.reshape", "mx.broadcast_to", "mx.expand_dims", "getitem", "mx.repeat", "mx.tile",
-    "mx.flatten", "mx.unflatten", "mx.concatenate", "mx.stack", "mx.transpose", "mx.squeeze", "mx.contiguous",
+    "mx.flatten", "mx.unflatten", "mx.concatenate", "mx.stack", "mx.transpose", "mx.squeeze",
+    "mx.contiguous",
 )  # fmt: skip
 
 

@@ -33,9 +33,9 @@ from pytorch_to_mlx.passes.match import (
     pairs,
     produced_by,
     single_use,
-    uncast,
     weight_only,
     weights_of,
+    without_casts,
 )
 
 
@@ -48,13 +48,12 @@ def run(graph: Graph, report: PassReport) -> None:
         if found is None:
             return None
         x, eps = found
-        source = uncast(x) if x.dtype == "float32" else x
-        return cast_to(call("mx.fast.layer_norm", source, None, None, eps), node.output.dtype)
+        return cast_to(call("mx.fast.layer_norm", x, None, None, eps), node.output.dtype)
 
     def affine(node: Node) -> Value | None:
         at = 1 if node.target == "mx.multiply" else 2
         for y, w in pairs(node):
-            made = produced_by(uncast(y), "mx.fast.layer_norm")
+            made = produced_by(y, "mx.fast.layer_norm")
             if made is None or made.args[at] is not None or not single_use(y):
                 continue
             if made.args[2] is not None or not single_use(made.output):
@@ -62,16 +61,21 @@ def run(graph: Graph, report: PassReport) -> None:
             x: Any = made.args[0]
             if not is_array(w) or w.ndim != 1 or not dims_equal(w.dims[0], x.dims[-1]):
                 continue
-            if not weight_only(w, weights):
+            if not weight_only(w, weights) or w.dtype != x.dtype:
                 continue
             args = list(made.args)
-            args[at] = cast_to(uncast(w), x.dtype)
-            return cast_to(call("mx.fast.layer_norm", *args), node.output.dtype)
+            args[at] = w
+            return call("mx.fast.layer_norm", *args)
         return None
 
+    def cast(node: Node) -> Value | None:
+        return without_casts(node, "mx.fast.layer_norm")
+
     apply(graph, report, ("mx.multiply", "mx.divide"), normalised)
+    apply(graph, report, ("mx.astype",), cast)
     apply(graph, report, ("mx.multiply",), affine)
     apply(graph, report, ("mx.add",), affine)
+    apply(graph, report, ("mx.astype",), cast)
 
 
 def _normalised(node: Node, report: PassReport) -> tuple[Value, float] | None:

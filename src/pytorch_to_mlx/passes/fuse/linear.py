@@ -84,4 +84,4 @@ def _views(node: Node) -> Value | None:
     wanted = (*shape[:-1], features)
     if not same_shape(x.dims, wanted):
         x = x.reshape(*wanted)
-    return call("ops.linear", x, *made.args[1:])  # type: ignore[no-any-return]
+    return call("ops.linear", x, *made.args[1:])

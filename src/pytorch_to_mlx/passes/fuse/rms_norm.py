@@ -37,6 +37,7 @@ from pytorch_to_mlx.passes.match import (
     uncast,
     weight_only,
     weights_of,
+    without_casts,
 )
 
 
@@ -49,28 +50,31 @@ def run(graph: Graph, report: PassReport) -> None:
         if found is None:
             return None
         x, eps = found
-        # MLX computes the statistics in float32 whatever x is, as the casts around them ask for.
-        source = uncast(x) if x.dtype == "float32" else x
-        return cast_to(call("mx.fast.rms_norm", source, None, eps), node.output.dtype)
+        return cast_to(call("mx.fast.rms_norm", x, None, eps), node.output.dtype)
 
     def weighted(node: Node) -> Value | None:
         for y, w in pairs(node):
-            made = produced_by(uncast(y), "mx.fast.rms_norm")
-            if made is None or made.args[1] is not None or not is_array(w) or not single_use(y):
+            made = produced_by(y, "mx.fast.rms_norm")
+            if made is None or made.args[1] is not None or not is_array(w):
                 continue
             x: Any = made.args[0]
             if not weight_only(w, weights) or w.ndim != 1 or not dims_equal(w.dims[0], x.dims[-1]):
                 continue
-            if not single_use(made.output):
+            if w.dtype != x.dtype:
+                continue
+            if not single_use(y):
                 report.refuse(node, "the normalised value is used without its weight as well")
                 continue
-            weight = uncast(w)
-            out = call("mx.fast.rms_norm", x, cast_to(weight, x.dtype), made.args[2])
-            return cast_to(out, node.output.dtype)
+            return call("mx.fast.rms_norm", x, w, made.args[2])
         return None
 
+    def cast(node: Node) -> Value | None:
+        return without_casts(node, "mx.fast.rms_norm")
+
     apply(graph, report, ("mx.multiply", "mx.divide"), normalised)
+    apply(graph, report, ("mx.astype",), cast)
     apply(graph, report, ("mx.multiply",), weighted)
+    apply(graph, report, ("mx.astype",), cast)
 
 
 def _normalised(node: Node) -> tuple[Value, float] | None:

@@ -1,9 +1,9 @@
 """Cosine and sine tables, recognised by their values.
 
-The frequencies are the angles ``atan2(sin, cos)`` at position 1. Geometric ones are ``base **
-(-2 i / d)``, with the base snapped to a round number; others (Llama 3, long-context scalings) are kept
-as an array. Then the whole table is checked at several lengths, one of them beyond every integer
-that its calls mention.
+The frequencies are the angles ``atan2(sin, cos)`` at position 1. Geometric ones are
+``base ** (-2 i / d)``, with the base snapped to a round number; others (Llama 3, long-context
+scalings) are kept as an array. Then the whole table is checked at several lengths, one of them
+beyond every integer that its calls mention.
 """
 
 from __future__ import annotations
@@ -57,16 +57,10 @@ class Tables:
         if any(g is None for g in given):
             return "the rotary positions or frequencies depend on an input or on a learned weight"
         literal = max(evaluate.literals(p) for p in parts if p is not None)
-        runs: list[tuple[Array, Array]] = []
-        for sizes in evaluate.assignments(parts[0], beyond=min(literal, 1 << 15)):  # type: ignore[arg-type]
-            made = [
-                evaluate.run(p, sizes, g)  # type: ignore[arg-type]
-                for p, g in zip(parts, given, strict=True)
-            ]
-            if any(m is None for m in made):
-                continue  # past the end of a stored table
-            runs.append((np.array(made[0]), np.array(made[1])))
-        return _fit(runs, cos, layout)
+        made = [evaluate.tables(v, self.graph, beyond=literal) for v in (cos, sin)]
+        if made[0] is None or made[1] is None or len(made[0]) != len(made[1]):
+            return f"the rotary tables are too large to be computed beyond their literal {literal}"
+        return _fit(list(zip(made[0], made[1], strict=True)), cos, layout)
 
 
 def _fit(runs: list[tuple[Array, Array]], cos: Value, layout: str) -> Frequencies | str:
