@@ -82,7 +82,9 @@ def randint_like_low(self: Value, low: Any, high: Any, dtype: str | None = None)
 @lowers("aten.randperm")
 def randperm(n: Dim, generator: Any = None, dtype: str | None = None) -> Value:
     """randperm(SymInt n, *, ScalarType? dtype=long, ...) -> Tensor"""
-    return call(mx.random.permutation, n).astype(DType(dtype or "int64"))
+    out: Value = call("ops.randperm", n)
+    out.shape, out.dtype = (n,), DType("int64")
+    return out.astype(DType(dtype or "int64"))
 
 
 @lowers("aten.bernoulli.default")
