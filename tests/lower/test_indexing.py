@@ -55,7 +55,7 @@ ROWS: list[tuple[Any, tuple[torch.Tensor, ...]]] = [
         lambda x, i, v: x.scatter_reduce(0, i, v, "amax"),
         (M, torch.tensor([[0, 1, 2, 0]]), M[:1]),
     ),
-    (lambda x, v: torch.slice_scatter(x, v, 1, 1, 3), (M, M[:, :2].clone())),
+    (lambda x: torch.slice_scatter(x, x[:, :2] * 2, 1, 1, 3), (M,)),
     (lambda x, v: torch.select_scatter(x, v, 0, 1), (M, M[0])),
     (lambda x, v: torch.diagonal_scatter(x, v), (M, M[0, :3].clone())),
     (lambda x, i, v: torch.Tensor.put(x, i, v), (M, torch.tensor([1, 5]), M[0, :2].clone())),
