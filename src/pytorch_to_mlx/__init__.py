@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.blas import load_blas
 
-load_blas()
+if TYPE_CHECKING:
+    from pytorch_to_mlx.api import analyze, benchmark, convert, load, quantize, validate
+    from pytorch_to_mlx.converted import Converted
+    from pytorch_to_mlx.errors import ConversionError
 
-from pytorch_to_mlx.api import analyze, benchmark, convert, load, quantize, validate  # noqa: E402
-from pytorch_to_mlx.converted import Converted  # noqa: E402
-from pytorch_to_mlx.errors import ConversionError  # noqa: E402
+__version__ = "0.1.0"
+
+load_blas()  # has no effect once mlx is imported
+
+_HOMES = {
+    "ConversionError": "errors",
+    "Converted": "converted",
+    **dict.fromkeys(("analyze", "benchmark", "convert", "load", "quantize", "validate"), "api"),
+}
 
 __all__ = [
     "ConversionError",
@@ -23,3 +33,12 @@ __all__ = [
     "quantize",
     "validate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the public names on first use, so that importing the package is cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

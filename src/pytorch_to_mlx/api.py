@@ -44,16 +44,19 @@ def convert(
     """Converts a model to a package of readable ``mlx.nn`` code and weights.
 
     Args:
-        source: an ``nn.Module``, an ``ExportedProgram``, or a path (``.pt2``, ``.pt``/``.pth``, ``file.py:factory``).
+        source: an ``nn.Module``, an ``ExportedProgram``, or a path (``.pt2``, ``.pt``/``.pth``,
+            ``file.py:factory``).
         args, kwargs: example inputs, as for ``torch.export.export``.
         dynamic_shapes: ``"auto"`` (every dimension the model accepts at other sizes), ``None`` (static), or a
             ``torch.export`` specification.
-        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the floating weights; the checkpoint's by default.
+        dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the floating weights; the
+            checkpoint's by default.
         quantize: not available yet; must be ``None``.
         output: folder to write; without it the package lives in a temporary folder until ``save``.
         overwrite: replace an existing package at ``output``.
         trust_code: allow whole-module pickles, which run code when loaded.
-        progress: a callable ``(stage, done, total)`` or a :class:`~pytorch_to_mlx.progress.Progress`.
+        progress: a callable ``(stage, done, total)`` or a
+            :class:`~pytorch_to_mlx.progress.Progress`.
         model: for a state dict: ``file.py:factory``, a callable or a module that takes the weights.
         method: convert this method instead of ``forward``.
         fold_batch_norm: fold batch norms into the convolutions before them.
@@ -62,7 +65,8 @@ def convert(
         The converted model, callable.
 
     Raises:
-        SourceError, InputError, CaptureError, LoweringError, CodegenError, WeightError, OutputError: by stage.
+        SourceError, InputError, CaptureError, LoweringError, CodegenError, WeightError,
+            OutputError: by stage.
     """
     if quantize is not None:
         raise InputError("quantization is not available yet", hint="convert without quantize")
@@ -130,7 +134,9 @@ def _capture(
             captured = capture_program(opened.exported_program)
         else:
             assert opened.module is not None
-            captured = capture_module(opened.module, tuple(args), dict(kwargs or {}), dynamic_shapes=shapes)
+            captured = capture_module(
+                opened.module, tuple(args), dict(kwargs or {}), dynamic_shapes=shapes
+            )
         captured = _decompose(captured)
     captured.warnings.extend(opened.notes)
     return opened, captured
@@ -139,7 +145,9 @@ def _capture(
 def _cast(
     opened: OpenedSource, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turns the opened source into a copy of the wanted precision, and the floating example inputs with it."""
+    """Turns the opened source into a copy of the wanted precision, and the floating example inputs
+    with it.
+    """
     from pytorch_to_mlx.capture.cast import cast_inputs, cast_module
 
     if opened.module is None:
@@ -157,7 +165,9 @@ def _decompose(captured: Captured) -> Captured:
     from pytorch_to_mlx.lower.aten._decompose import decompose_unknown
 
     table = load_families()
-    captured.program = decompose_unknown(captured.program, lambda name: table.find(name) is not None)
+    captured.program = decompose_unknown(
+        captured.program, lambda name: table.find(name) is not None
+    )
     return captured
 
 
@@ -178,6 +188,7 @@ def _optimise(graph: Graph, captured: Captured, *, fold_batch_norm: bool) -> lis
 
 def _job(graph: Graph, captured: Captured, opened: OpenedSource) -> Job:
     from pytorch_to_mlx.codegen.source import emit
+
     code = emit(graph)
     versions = reporting.torch_versions()
     source = {"kind": opened.kind, "description": opened.description, "sha256": opened.sha256}
@@ -222,7 +233,9 @@ def load(path: str | Path) -> Converted:
     return Converted(folder, report)
 
 
-def analyze(source: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+def analyze(
+    source: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, **options: Any
+) -> dict[str, Any]:
     """What converting would do, by a dry run of the real lowering and passes; nothing is written.
 
     Returns:
@@ -247,7 +260,10 @@ def analyze(source: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | No
     try:
         graph = _lower(captured)
     except LoweringError as error:
-        return {**reporting.source_sections(opened, captured), "unsupported": [vars(o) for o in error.ops]}
+        return {
+            **reporting.source_sections(opened, captured),
+            "unsupported": [vars(o) for o in error.ops],
+        }
     source_ops = reporting.op_counts(graph)
     reports = _optimise(graph, captured, fold_batch_norm=options.get("fold_batch_norm", True))
     job = _job(graph, captured, opened)
@@ -279,7 +295,9 @@ def quantize(*args: Any, **kwargs: Any) -> Any:
     Raises:
         InputError: always.
     """
-    raise InputError("quantization is not available yet", hint="use mlx.nn.quantize on the loaded module")
+    raise InputError(
+        "quantization is not available yet", hint="use mlx.nn.quantize on the loaded module"
+    )
 
 
 __all__ = ["analyze", "benchmark", "convert", "load", "quantize", "validate"]

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 class Converted:
     """What :func:`convert` returns.
 
-    Calling it runs the emitted package: inputs are ``mx.array``, numpy arrays or torch tensors, nested as
-    forward takes them; outputs are ``mx.array`` in the source's nesting (dataclasses as dicts) and dtypes.
+    Calling it runs the emitted package: inputs are ``mx.array``, numpy arrays or torch tensors,
+        nested as
+    forward takes them; outputs are ``mx.array`` in the source's nesting (dataclasses as dicts) and
+    dtypes.
     """
 
     def __init__(
@@ -66,7 +68,8 @@ class Converted:
         """Copies the package to ``path``; complete or not at all.
 
         Raises:
-            OutputError: the path exists (without ``overwrite``), is not writable, or the disk is full.
+            OutputError: the path exists (without ``overwrite``), is not writable, or the disk is
+                full.
         """
         self.write_report()
         with beside(Path(path), overwrite=overwrite) as work:
@@ -78,7 +81,9 @@ class Converted:
         from pytorch_to_mlx.report.build import write_report
 
         write_report(self.report, self.path)
-        (self.path / "README.md").write_text(selftest.readme(self.config, self.report), encoding="utf-8")
+        (self.path / "README.md").write_text(
+            selftest.readme(self.config, self.report), encoding="utf-8"
+        )
 
     def __repr__(self) -> str:
         return f"Converted({self.config['name']}, {self.config['parameters']:,} parameters, {self.path})"

@@ -64,7 +64,12 @@ def conversion_report(
         if node.origin.op and node.target != "return":
             became.setdefault(node.origin.op, Counter())[node.target] += 1
     ops = [
-        {"op": op, "count": count, "call": ", ".join(sorted(became.get(op, ()))) or None, "origin": origin or None}
+        {
+            "op": op,
+            "count": count,
+            "call": ", ".join(sorted(became.get(op, ()))) or None,
+            "origin": origin or None,
+        }
         for op, (count, origin) in source_ops.items()
     ]
     config = job.config
@@ -88,7 +93,11 @@ def conversion_report(
 
 
 def _tensor(t: dict[str, Any]) -> dict[str, Any]:
-    return {"name": t["name"], "dtype": t.get("dtype", t.get("kind", "")), "dims": t.get("shape", [])}
+    return {
+        "name": t["name"],
+        "dtype": t.get("dtype", t.get("kind", "")),
+        "dims": t.get("shape", []),
+    }
 
 
 def source_sections(opened: OpenedSource, captured: Captured) -> dict[str, Any]:
@@ -111,7 +120,9 @@ def module_tree(captured: Captured) -> dict[str, Any]:
         own[path.rpartition(".")[0]] += int(tensor.numel())
     paths = {*captured.classes, *own}
     children: dict[str, list[str]] = {}
-    for path in sorted(paths, key=lambda p: list(captured.classes).index(p) if p in captured.classes else 1 << 30):
+    for path in sorted(
+        paths, key=lambda p: list(captured.classes).index(p) if p in captured.classes else 1 << 30
+    ):
         if path:
             parent = path.rpartition(".")[0]
             while parent and parent not in paths:
@@ -121,7 +132,12 @@ def module_tree(captured: Captured) -> dict[str, Any]:
     def build(path: str) -> dict[str, Any]:
         below = [build(c) for c in children.get(path, [])]
         count = own.get(path, 0) + sum(c["parameters"] for c in below)
-        return {"path": path, "class": captured.classes.get(path, ""), "parameters": count, "children": below}
+        return {
+            "path": path,
+            "class": captured.classes.get(path, ""),
+            "parameters": count,
+            "children": below,
+        }
 
     return build("")
 

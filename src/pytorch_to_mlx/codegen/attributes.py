@@ -10,7 +10,9 @@ from pytorch_to_mlx.graph import Graph
 
 
 class Attributes:
-    """The emitted module tree: for every source path its attribute name (or list index) in its parent."""
+    """The emitted module tree: for every source path its attribute name (or list index) in its
+    parent.
+    """
 
     def __init__(self, graph: Graph, homes: Homes, region_paths: set[str]) -> None:
         self.lists = homes.lists
@@ -33,7 +35,9 @@ class Attributes:
             if sources:
                 return min((order[s] for s in sources if s in order), default=len(order))
             path = path.rpartition(".")[0]
-            return max((i for p, i in order.items() if p.startswith(path + ".")), default=len(order))
+            return max(
+                (i for p, i in order.items() if p.startswith(path + ".")), default=len(order)
+            )
         return min((i for p, i in order.items() if p.startswith(path + ".")), default=len(order))
 
     def _add(self, path: str) -> None:

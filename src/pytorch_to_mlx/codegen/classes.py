@@ -49,7 +49,9 @@ class ClassCode:
 class ClassBuilder:
     """Walks the module tree from the leaves up and groups equal modules."""
 
-    def __init__(self, graph: Graph, homes: Homes, attributes: Attributes, context: Context, root: Region) -> None:
+    def __init__(
+        self, graph: Graph, homes: Homes, attributes: Attributes, context: Context, root: Region
+    ) -> None:
         self.graph, self.homes, self.attributes, self.context = graph, homes, attributes, context
         self.regions: dict[str, list[Region]] = defaultdict(list)
         for region in root.walk():
@@ -76,18 +78,25 @@ class ClassBuilder:
         return self.classes
 
     def _is_module(self, path: str) -> bool:
-        return path not in self.homes.layers and path not in self.homes.plain and path not in self.homes.lists
+        return (
+            path not in self.homes.layers
+            and path not in self.homes.plain
+            and path not in self.homes.lists
+        )
 
     def _height(self, path: str, by_height: dict[int, list[str]]) -> int:
         height = 0
         for child in self.attributes.children.get(path, []):
             below = self._height(child, by_height)
-            height = max(height, below + 1 if self._is_module(child) or child in self.homes.lists else 0)
+            height = max(
+                height, below + 1 if self._is_module(child) or child in self.homes.lists else 0
+            )
         if self._is_module(path):
             by_height[height].append(path)
         return height
 
-    # -- one module ----------------------------------------------------------------------------------
+    # -- one module
+    # ----------------------------------------------------------------------------------
 
     def _module(self, path: str) -> ModuleCode:
         init: list[ast.stmt] = []
@@ -107,7 +116,9 @@ class ClassBuilder:
             lengths[text] = len(self.attributes.children[path])
         for child in self.attributes.children.get(path, []):
             part = self.attributes.parts[child]
-            self._list_lengths(child, f"{text}[{part}]" if isinstance(part, int) else f"{text}.{part}", lengths)
+            self._list_lengths(
+                child, f"{text}[{part}]" if isinstance(part, int) else f"{text}.{part}", lengths
+            )
 
     def _constructor(self, path: str) -> ast.expr:
         if path in self.homes.layers:
@@ -115,7 +126,9 @@ class ClassBuilder:
         if path in self.homes.plain:
             return constructors.placeholder(self.homes.plain[path])
         if path in self.homes.lists:
-            return constructors.list_of([self._constructor(c) for c in self.attributes.children[path]])
+            return constructors.list_of(
+                [self._constructor(c) for c in self.attributes.children[path]]
+            )
         module = self.modules[path]
         assert module.class_def is not None
         code = module.class_def
@@ -145,7 +158,8 @@ class ClassBuilder:
             return class_name("".join(p.title() for p in leaf(path).split("_")), "Group")
         return class_name(cls)
 
-    # -- groups --------------------------------------------------------------------------------------
+    # -- groups
+    # --------------------------------------------------------------------------------------
 
     def _name_variants(self, cls: str, variants: list[list[ModuleCode]]) -> None:
         main = max(variants, key=len)
@@ -212,8 +226,6 @@ def class_ast(code: ClassCode) -> tuple[list[ast.stmt], list[Method], list[str]]
     return init, sample.methods, stored
 
 
-
-
 def _replace(slot: ast.Constant, parameter: str, *, as_attribute: bool) -> None:
     name: ast.expr = ast.Name(parameter, ast.Load())
     if as_attribute:
@@ -243,7 +255,11 @@ def _camel(name: str) -> str:
 
 
 def _is_slot(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and node.value is not None
+    return (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, (int, float))
+        and node.value is not None
+    )
 
 
 def _constants(module: ModuleCode) -> list[ast.Constant]:
@@ -268,7 +284,10 @@ def _labels(module: ModuleCode, known: dict[str, list[str]]) -> list[str]:
                 for n in ast.walk(k.value):
                     if _is_slot(n):
                         labels.setdefault(id(n), argument(k.arg or "value"))
-    return [labels.get(id(c), "count" if isinstance(c.value, int) else "scale") for c in _constants(module)]
+    return [
+        labels.get(id(c), "count" if isinstance(c.value, int) else "scale")
+        for c in _constants(module)
+    ]
 
 
 def _argument_names(call: ast.Call, known: dict[str, list[str]]) -> list[str]:

@@ -16,7 +16,8 @@ from pytorch_to_mlx.graph.dtypes import DType
 
 
 def layer(place: LayerPlace) -> ast.expr:
-    """The constructor call of an ``nn`` layer: required arguments by position, all others by keyword.
+    """The constructor call of an ``nn`` layer: required arguments by position, all others by
+    keyword.
 
     Defaults are written too, so that layers which differ in them can share a class;
     :func:`prune_defaults` takes out what is left of them.
@@ -35,10 +36,16 @@ def layer(place: LayerPlace) -> ast.expr:
 
 
 def _parameters(cls: str) -> list[inspect.Parameter]:
-    """Constructor parameters of an ``nn`` class; those that cannot be written as literals are left out."""
+    """Constructor parameters of an ``nn`` class; those that cannot be written as literals are left
+    out.
+    """
     parameters = inspect.signature(getattr(nn, cls).__init__).parameters.values()
     empty = inspect.Parameter.empty
-    return [p for p in parameters if p.name != "self" and (p.default is empty or not callable(p.default))]
+    return [
+        p
+        for p in parameters
+        if p.name != "self" and (p.default is empty or not callable(p.default))
+    ]
 
 
 def prune_defaults(statement: ast.stmt) -> None:
@@ -97,5 +104,3 @@ def list_of(elements: list[ast.expr]) -> ast.expr:
 def _repeat(count: int) -> ast.comprehension:
     times = ast.Call(ast.Name("range", ast.Load()), [ast.Constant(count)], [])
     return ast.comprehension(ast.Name("_", ast.Store()), times, [], 0)
-
-

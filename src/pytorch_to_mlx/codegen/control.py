@@ -37,10 +37,13 @@ class ControlFlow:
         """
         kinds = {IF: self._if, WHILE: self._while, SCAN: self._for}
         if node.target not in kinds:
-            raise CodegenError(f"{node.target} has no written form", op=node.origin.op, origin=str(node.origin))
+            raise CodegenError(
+                f"{node.target} has no written form", op=node.origin.op, origin=str(node.origin)
+            )
         kinds[node.target](node)
 
-    # -- kinds ---------------------------------------------------------------------------------------
+    # -- kinds
+    # ---------------------------------------------------------------------------------------
 
     def _if(self, node: Node) -> None:
         condition = self._truth(node.args[0])
@@ -49,7 +52,9 @@ class ControlFlow:
             sub = node.subgraphs[key]
             with self._block() as statements:
                 self._nodes(sub)
-                self._store([self._target(v) for v in node.outputs], [self._arg(a) for a in sub.ret.args])
+                self._store(
+                    [self._target(v) for v in node.outputs], [self._arg(a) for a in sub.ret.args]
+                )
             branches.append(statements or [ast.Pass()])
         self._declare(node, node.outputs)
         self.writer.statements.append(ast.If(condition, branches[0], branches[1]))
@@ -66,10 +71,14 @@ class ControlFlow:
             truth = self._truth(condition.ret.args[0])
         with self._block() as statements:
             self._nodes(body)
-            self._store([self._target(v) for v in node.outputs], [self._arg(a) for a in body.ret.args])
+            self._store(
+                [self._target(v) for v in node.outputs], [self._arg(a) for a in body.ret.args]
+            )
         if test:
             leave = ast.If(ast.UnaryOp(ast.Not(), truth), [ast.Break()], [])
-            self.writer.statements.append(ast.While(ast.Constant(True), [*test, leave, *statements], []))
+            self.writer.statements.append(
+                ast.While(ast.Constant(True), [*test, leave, *statements], [])
+            )
         else:
             self.writer.statements.append(ast.While(truth, statements, []))
 
@@ -83,7 +92,9 @@ class ControlFlow:
         lists = [f"_v{v.id}l" for v in stacked]
         for v, text in zip(stacked, lists, strict=True):
             self.writer.wanted[text] = "steps"
-            self.writer.statements.append(_assign([ast.Name(text, ast.Store())], ast.List([], ast.Load())))
+            self.writer.statements.append(
+                _assign([ast.Name(text, ast.Store())], ast.List([], ast.Load()))
+            )
         self._carry(body, carried)
         slices = body.inputs[len(carried) :]
         for v in slices:
@@ -99,7 +110,9 @@ class ControlFlow:
         for v, text in zip(stacked, lists, strict=True):
             self._store([self._target(v)], [ast.Call(callee("mx.stack"), [name(text)], [])])
 
-    def _loop(self, slices: list[Value], arrays: tuple[Any, ...], statements: list[ast.stmt]) -> ast.For:
+    def _loop(
+        self, slices: list[Value], arrays: tuple[Any, ...], statements: list[ast.stmt]
+    ) -> ast.For:
         targets: list[ast.expr] = [self._target(v) for v in slices]
         sources = [self._arg(a) for a in arrays]
         if len(targets) == 1:
@@ -108,7 +121,8 @@ class ControlFlow:
         zipped = ast.Call(name("zip"), sources, [strict])
         return ast.For(ast.Tuple(targets, ast.Store()), zipped, statements, [], lineno=0)
 
-    # -- parts ---------------------------------------------------------------------------------------
+    # -- parts
+    # ---------------------------------------------------------------------------------------
 
     @contextmanager
     def _block(self) -> Iterator[list[ast.stmt]]:

@@ -20,7 +20,9 @@ class Renderer:
     ``value`` gives the expression of an input value, ``size`` that of a symbolic size.
     """
 
-    def __init__(self, value: Callable[[Value], ast.expr], size: Callable[[sympy.Expr], ast.expr]) -> None:
+    def __init__(
+        self, value: Callable[[Value], ast.expr], size: Callable[[sympy.Expr], ast.expr]
+    ) -> None:
         self.value = value
         self.size = size
 
@@ -63,9 +65,13 @@ class Renderer:
         if len(node.args) != 2 or not any(_is_array(a) for a in node.args):
             return None
         if target in forms.COMPARE:
-            return ast.Compare(self.arg(node.args[0]), [forms.COMPARE[target]()], [self.arg(node.args[1])])
+            return ast.Compare(
+                self.arg(node.args[0]), [forms.COMPARE[target]()], [self.arg(node.args[1])]
+            )
         operator = forms.BINARY.get(target)
-        if operator is None or (target in forms.BOOL_ONLY and not all(_is_bool(a) for a in node.args)):
+        if operator is None or (
+            target in forms.BOOL_ONLY and not all(_is_bool(a) for a in node.args)
+        ):
             return None
         return ast.BinOp(self.arg(node.args[0]), operator(), self.arg(node.args[1]))
 
@@ -112,7 +118,11 @@ def reshape_dims(x: Any, dims: tuple[Any, ...]) -> list[Any]:
     """Writes one symbolic size that is no plain symbol as -1, where that is unambiguous."""
     if -1 in dims or any(isinstance(d, int) and d == 0 for d in dims):
         return list(dims)
-    awkward = [i for i, d in enumerate(dims) if isinstance(d, sympy.Basic) and not d.is_Symbol and d not in x.dims]
+    awkward = [
+        i
+        for i, d in enumerate(dims)
+        if isinstance(d, sympy.Basic) and not d.is_Symbol and d not in x.dims
+    ]
     if not awkward:
         symbolic = [i for i, d in enumerate(dims) if isinstance(d, sympy.Basic)]
         merged = isinstance(x, Value) and len(dims) < x.ndim and isinstance(dims[-1], int)
@@ -123,7 +133,9 @@ def reshape_dims(x: Any, dims: tuple[Any, ...]) -> list[Any]:
 
 
 def callee(target: str) -> ast.expr:
-    """``mx.fast.rope`` as an attribute chain; ``ops.name`` as the plain function that travels in the file."""
+    """``mx.fast.rope`` as an attribute chain; ``ops.name`` as the plain function that travels in
+    the file.
+    """
     parts = target.split(".")
     if parts[0] == "ops":
         return ast.Name(parts[-1], ast.Load())
@@ -134,7 +146,9 @@ def callee(target: str) -> ast.expr:
 
 
 def dtype_expr(dtype: str) -> ast.expr:
-    return ast.Attribute(ast.Name("mx", ast.Load()), "bool_" if dtype == "bool" else str(dtype), ast.Load())
+    return ast.Attribute(
+        ast.Name("mx", ast.Load()), "bool_" if dtype == "bool" else str(dtype), ast.Load()
+    )
 
 
 def constant(a: Any) -> ast.expr:

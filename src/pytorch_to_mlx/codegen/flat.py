@@ -1,4 +1,6 @@
-"""A graph as one plain function: for weight recipes, and for running pieces of a graph when bisecting."""
+"""A graph as one plain function: for weight recipes, and for running pieces of a graph when
+bisecting.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class FlatWriter:
     ``given`` writes inputs and weights; ``sizes`` gives a Python expression for each size symbol.
     """
 
-    def __init__(self, given: Mapping[Value, ast.expr], sizes: Mapping[sympy.Symbol, str] | None = None) -> None:
+    def __init__(
+        self, given: Mapping[Value, ast.expr], sizes: Mapping[sympy.Symbol, str] | None = None
+    ) -> None:
         self.env: dict[Value, ast.expr] = dict(given)
         self.sizes = dict(sizes or {})
         self.used_ops: set[str] = set()
@@ -40,7 +44,9 @@ class FlatWriter:
             self._note(node)
             e = self.renderer.call(node)
             for i, v in enumerate(node.outputs):
-                self.env[v] = e if len(node.outputs) == 1 else ast.Subscript(e, ast.Constant(i), ast.Load())
+                self.env[v] = (
+                    e if len(node.outputs) == 1 else ast.Subscript(e, ast.Constant(i), ast.Load())
+                )
         return self.renderer.arg(graph.ret.args[0])
 
     def statement(self, node: Node) -> ast.stmt:
@@ -61,4 +67,8 @@ class FlatWriter:
 def inputs_of(nodes: list[Node]) -> list[Value]:
     """Values that a run of nodes uses and does not make."""
     made = {v for n in nodes for v in n.outputs}
-    return [v for v in dict.fromkeys(x for n in nodes for x in iter_values((n.args, n.kwargs))) if v not in made]
+    return [
+        v
+        for v in dict.fromkeys(x for n in nodes for x in iter_values((n.args, n.kwargs)))
+        if v not in made
+    ]

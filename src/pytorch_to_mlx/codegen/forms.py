@@ -1,4 +1,6 @@
-"""How each call target is written: as an operator, a method of its first argument, or a function call."""
+"""How each call target is written: as an operator, a method of its first argument, or a function
+call.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ INLINE_CALLS = 3
 
 @dataclass
 class LayerPlace:
-    """An ``nn`` layer of the emitted model: its path, constructor and weights by the layer's own names."""
+    """An ``nn`` layer of the emitted model: its path, constructor and weights by the layer's own
+    names.
+    """
 
     path: str
     target: str
@@ -30,7 +32,9 @@ class LayerPlace:
 
 @dataclass
 class Homes:
-    """The result: layers by path, the layer of each layer node, and each top-level node's module frames."""
+    """The result: layers by path, the layer of each layer node, and each top-level node's module
+    frames.
+    """
 
     layers: dict[str, LayerPlace]
     layer_of: dict[Node, str]
@@ -59,7 +63,9 @@ def find_homes(graph: Graph) -> Homes:
     param_of = graph.param_of()
     layer_of, layers = _place_layers(graph, param_of)
     in_layers = {id(p) for place in layers.values() for p in place.params.values()}
-    used = {param_of[v].path: param_of[v] for _, n in graph.walk() for v in n.inputs() if v in param_of}
+    used = {
+        param_of[v].path: param_of[v] for _, n in graph.walk() for v in n.inputs() if v in param_of
+    }
     plain = {path: p for path, p in used.items() if id(p) not in in_layers}
     plain.update({path: graph.params[path] for path in graph.states if path in graph.params})
     owner = {p.path: parent(p.path) for p in graph.params.values()}
@@ -69,10 +75,13 @@ def find_homes(graph: Graph) -> Homes:
     return Homes(layers, layer_of, frames, plain, lists)
 
 
-# -- layers ------------------------------------------------------------------------------------------
+# -- layers
+# ------------------------------------------------------------------------------------------
 
 
-def _place_layers(graph: Graph, param_of: dict[Value, Param]) -> tuple[dict[Node, str], dict[str, LayerPlace]]:
+def _place_layers(
+    graph: Graph, param_of: dict[Value, Param]
+) -> tuple[dict[Node, str], dict[str, LayerPlace]]:
     owned: dict[str, set[str]] = defaultdict(set)
     for p in graph.params.values():
         if p.value.uses or p.path in graph.states:
@@ -110,7 +119,9 @@ def _layer_path(
         return _free(f"{base}.{_kind(node)}".lstrip("."), {**layers, **taken})
     if len(prefixes) == 1:
         prefix = next(iter(prefixes))
-        alone = owned[prefix] <= set(paths) and not any(is_ancestor(prefix, other) for other in owned if owned[other])
+        alone = owned[prefix] <= set(paths) and not any(
+            is_ancestor(prefix, other) for other in owned if owned[other]
+        )
         if prefix and alone and prefix not in layers:
             return prefix
     else:
@@ -148,7 +159,8 @@ def _common(paths: set[str]) -> str:
     return ".".join(out)
 
 
-# -- calls -------------------------------------------------------------------------------------------
+# -- calls
+# -------------------------------------------------------------------------------------------
 
 
 def _reachable(
@@ -171,7 +183,9 @@ def _reachable(
             owners += [(owner[param_of[v].path], False) for v in n.inputs() if v in param_of]
     frames: list[Frame] = []
     for i, frame in enumerate(node.scope):
-        if i and (frame.path in layers or not all(_holds(frame.path, o, strict) for o, strict in owners)):
+        if i and (
+            frame.path in layers or not all(_holds(frame.path, o, strict) for o, strict in owners)
+        ):
             break
         frames.append(frame)
     return tuple(frames) or (Frame("", graph.name),)
@@ -181,7 +195,9 @@ def _holds(path: str, owner: str, strict: bool) -> bool:
     return is_ancestor(path, owner, strict=strict)
 
 
-def _dissolve(frames: dict[Node, tuple[Frame, ...]], layers: dict[str, LayerPlace], plain: dict[str, Param]) -> set[str]:
+def _dissolve(
+    frames: dict[Node, tuple[Frame, ...]], layers: dict[str, LayerPlace], plain: dict[str, Param]
+) -> set[str]:
     """Drops frames of containers and of small modules without weights; returns the paths of lists."""
     weights = set(layers) | set(plain)
     paths = {f.path for fs in frames.values() for f in fs}
@@ -190,7 +206,11 @@ def _dissolve(frames: dict[Node, tuple[Frame, ...]], layers: dict[str, LayerPlac
         while path:
             children[parent(path)].add(leaf(path))
             path = parent(path)
-    lists = {p for p, kids in children.items() if p and p not in layers and all(k.isdigit() for k in kids)}
+    lists = {
+        p
+        for p, kids in children.items()
+        if p and p not in layers and all(k.isdigit() for k in kids)
+    }
     size = Counter(f.key for fs in frames.values() for f in fs)
     drop = set()
     for fs in frames.values():

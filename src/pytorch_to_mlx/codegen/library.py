@@ -39,7 +39,9 @@ def _module_entries(module: ModuleType) -> dict[str, Entry]:
         text = "\n".join(lines[node.lineno - 1 : node.end_lineno])
         used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         for name in names:
-            entries[name] = Entry(name, text, tuple(sorted(used - {name})), (module.__name__, node.lineno))
+            entries[name] = Entry(
+                name, text, tuple(sorted(used - {name})), (module.__name__, node.lineno)
+            )
     return entries
 
 
@@ -54,7 +56,8 @@ def _all_entries() -> dict[str, Entry]:
 
 
 def library_source(names: Iterable[str]) -> tuple[list[str], set[str]]:
-    """Sources of the named functions and of all they need (in file order), and the names they take up.
+    """Sources of the named functions and of all they need (in file order), and the names they take
+    up.
 
     Raises:
         KeyError: a function is not in the library.

@@ -10,8 +10,22 @@ from pytorch_to_mlx.codegen.names import argument
 from pytorch_to_mlx.codegen.source_names import assigned_names
 from pytorch_to_mlx.graph import Node, Value
 
-_SHORT = {"hidden_states": "x", "hidden_state": "x", "inputs_embeds": "x", "input": "x", "inputs": "x", "output": "x"}
-_SHORT |= {"outputs": "x", "tensor": "x", "out": "out", "residual": "x", "embeddings": "x", "embedding_output": "x"}
+_SHORT = {
+    "hidden_states": "x",
+    "hidden_state": "x",
+    "inputs_embeds": "x",
+    "input": "x",
+    "inputs": "x",
+    "output": "x",
+}
+_SHORT |= {
+    "outputs": "x",
+    "tensor": "x",
+    "out": "out",
+    "residual": "x",
+    "embeddings": "x",
+    "embedding_output": "x",
+}
 _SUFFIX = re.compile(r"(_states|_state|_layer|_tensor)$")
 _BY_TARGET = {
     "mx.fast.scaled_dot_product_attention": "out",
@@ -25,14 +39,18 @@ _BY_TARGET = {
     "mx.argmax": "index",
 }
 _MADE_FROM_NOTHING = {"mx.arange": "positions", "mx.zeros": "zeros", "mx.ones": "ones"}
-_GENERIC_ATTRIBUTE = re.compile(r"^(.*norm.*|.*ln.*|m|out|o|c|fc|lin|linear|dense|conv|norm|ln|bn|layer|layernorm|layer_norm|proj|output|\d+)?_?\d*$")
+_GENERIC_ATTRIBUTE = re.compile(
+    r"^(.*norm.*|.*ln.*|m|out|o|c|fc|lin|linear|dense|conv|norm|ln|bn|layer|layernorm|layer_norm|proj|output|\d+)?_?\d*$"
+)
 
 
 def base_name(value: Value, producer: Node | None) -> str:
     """A name for a value, before conflicts are resolved; empty when nothing suggests one."""
     if producer is None:
         return shorten(value.hint) or "x"
-    if producer.target in _MADE_FROM_NOTHING:  # merged from several statements: none of their names fits
+    if (
+        producer.target in _MADE_FROM_NOTHING
+    ):  # merged from several statements: none of their names fits
         return _MADE_FROM_NOTHING[producer.target]
     named = _from_source(value, producer)
     if named:
@@ -80,7 +98,8 @@ def _leaves(value: Value, producer: Node) -> bool:
 
 
 def _assigned_together(producer: Node) -> list[Value]:
-    """Values of calls of one statement (``q, k = f(q, k)``) that leave it, in the order they were made.
+    """Values of calls of one statement (``q, k = f(q, k)``) that leave it, in the order they were
+    made.
 
     They are the producer's and those used beside its value by the same calls.
     """
@@ -89,7 +108,11 @@ def _assigned_together(producer: Node) -> list[Value]:
     for user in producer.output.uses:
         for v in user.inputs():
             node = v.node
-            if node is not None and (node.origin.file, node.origin.line, node.scope) == line and len(node.outputs) == 1:
+            if (
+                node is not None
+                and (node.origin.file, node.origin.line, node.scope) == line
+                and len(node.outputs) == 1
+            ):
                 found[v] = None
     return sorted(found, key=lambda v: v.node.id if v.node else 0)
 
@@ -114,9 +137,15 @@ class Allocator:
         self.reserved = set(reserved)
 
     def allocate(
-        self, statements: list[ast.stmt], arguments: dict[str, str], wanted: dict[str, str], live_out: set[str]
+        self,
+        statements: list[ast.stmt],
+        arguments: dict[str, str],
+        wanted: dict[str, str],
+        live_out: set[str],
     ) -> dict[str, str]:
-        """Placeholder to name. ``arguments`` are named already; ``live_out`` placeholders are used at the end."""
+        """Placeholder to name. ``arguments`` are named already; ``live_out`` placeholders are used
+        at the end.
+        """
         last_use = _last_uses(statements, live_out)
         names = dict(arguments)
         holder: dict[str, str] = {n: p for p, n in arguments.items()}
@@ -144,7 +173,9 @@ class Allocator:
         raise AssertionError("no free name")
 
 
-def _carried(statement: ast.stmt, names: Mapping[str, str], last_use: Mapping[str, int], at: int) -> str:
+def _carried(
+    statement: ast.stmt, names: Mapping[str, str], last_use: Mapping[str, int], at: int
+) -> str:
     """The name of the first argument of a list element's call, when it is not needed afterwards."""
     call = statement.value if isinstance(statement, ast.Assign) else None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Subscript) or not call.args:
@@ -176,7 +207,11 @@ def _last_uses(statements: list[ast.stmt], live_out: set[str]) -> dict[str, int]
     last: dict[str, int] = {}
     for i, statement in enumerate(statements):
         for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and node.id.startswith("_v") and isinstance(node.ctx, ast.Load):
+            if (
+                isinstance(node, ast.Name)
+                and node.id.startswith("_v")
+                and isinstance(node.ctx, ast.Load)
+            ):
                 last[node.id] = i
     for placeholder in live_out:
         last[placeholder] = len(statements)
@@ -187,7 +222,9 @@ def _defined(statement: ast.stmt) -> list[str]:
     return [
         node.id
         for node in ast.walk(statement)
-        if isinstance(node, ast.Name) and node.id.startswith("_v") and isinstance(node.ctx, ast.Store)
+        if isinstance(node, ast.Name)
+        and node.id.startswith("_v")
+        and isinstance(node.ctx, ast.Store)
     ]
 
 

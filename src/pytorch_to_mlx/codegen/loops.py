@@ -31,9 +31,7 @@ class _Run:
 
 
 def fold_loops(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The body with every foldable run of at least two iterations as a loop.
-
-    """
+    """The body with every foldable run of at least two iterations as a loop."""
     out: list[ast.stmt] = []
     at = 0
     while at < len(body):
@@ -84,7 +82,12 @@ def _match_first(first: list[ast.stmt], model: list[str], index: int) -> tuple[s
     if [_skeleton(s, index) for s in first] == model:
         return ("", "")
     carried = _target_names(first[-1])
-    read = [n.id for s in first for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    read = [
+        n.id
+        for s in first
+        for n in ast.walk(s)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+    ]
     for name in dict.fromkeys(read):
         if name == "self" or name in ("mx", "nn"):
             continue
@@ -96,7 +99,11 @@ def _match_first(first: list[ast.stmt], model: list[str], index: int) -> tuple[s
 
 
 def _target_names(statement: ast.stmt) -> list[str]:
-    return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    return [
+        n.id
+        for n in ast.walk(statement)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    ]
 
 
 def _rename_loads(statement: ast.stmt, old: str, new: str) -> ast.stmt:
@@ -138,7 +145,11 @@ def _skeleton(statement: ast.stmt, index: int) -> str:
 def _loop(body: list[ast.stmt], run: _Run) -> list[ast.stmt]:
     block = [copy.deepcopy(s) for s in body[run.start + run.period : run.start + 2 * run.period]]
     index = run.first_index + 1
-    lists = list(dict.fromkeys(ast.unparse(i.value) for s in block for i in _list_items(s) if i.slice.value == index))  # type: ignore[attr-defined]
+    lists = list(
+        dict.fromkeys(
+            ast.unparse(i.value) for s in block for i in _list_items(s) if i.slice.value == index
+        )
+    )  # type: ignore[attr-defined]
     taken = {n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name)}
     names = {text: _element_name(text, taken) for text in lists}
     block = [_ElementNames(names, index).visit(s) for s in block]
@@ -154,7 +165,9 @@ def _loop(body: list[ast.stmt], run: _Run) -> list[ast.stmt]:
     out: list[ast.stmt] = []
     if run.renamed:
         first, carried = run.renamed
-        out.append(ast.Assign([ast.Name(carried, ast.Store())], ast.Name(first, ast.Load()), lineno=0))
+        out.append(
+            ast.Assign([ast.Name(carried, ast.Store())], ast.Name(first, ast.Load()), lineno=0)
+        )
     out.append(ast.fix_missing_locations(loop))
     return [ast.fix_missing_locations(s) for s in out]
 
@@ -206,7 +219,9 @@ class _ElementNames(ast.NodeTransformer):
 
 
 def _element_name(text: str, taken: set[str]) -> str:
-    """``layer`` for ``self.layers``, ``block`` for ``self.blocks``; ``h_item`` for what has no singular."""
+    """``layer`` for ``self.layers``, ``block`` for ``self.blocks``; ``h_item`` for what has no
+    singular.
+    """
     plural = text.rpartition(".")[2]
     if plural.endswith("ies"):
         base = plural[:-3] + "y"

@@ -53,7 +53,9 @@ class Context:
 
 
 class MethodWriter:
-    """Writes one region. Child regions must have been written before (they say which sizes they lack)."""
+    """Writes one region. Child regions must have been written before (they say which sizes they
+    lack).
+    """
 
     def __init__(self, context: Context, region: Region) -> None:
         self.context = context
@@ -74,7 +76,8 @@ class MethodWriter:
         self.renderer = Renderer(self.value, self.sizes.expression)
         self.counts = self._count_uses()
 
-    # -- values --------------------------------------------------------------------------------------
+    # -- values
+    # --------------------------------------------------------------------------------------
 
     def value(self, v: Value) -> ast.expr:
         if v in self.env:
@@ -101,7 +104,8 @@ class MethodWriter:
                 counts[stored] = counts.get(stored, 0) + 1
         return counts
 
-    # -- writing -------------------------------------------------------------------------------------
+    # -- writing
+    # -------------------------------------------------------------------------------------
 
     def write(self) -> Method:
         for i, item in enumerate(self.region.items):
@@ -120,12 +124,16 @@ class MethodWriter:
         in_list = isinstance(expression, ast.Call) and isinstance(expression.func, ast.Subscript)
         if len(node.outputs) == 1 and not in_list and self._inlines(node, expression, at):
             self.env[node.output] = expression
-            self.wanted[f"_v{node.output.id}"] = base_name(node.output, node) or self._inherit(node, node.output, None)
+            self.wanted[f"_v{node.output.id}"] = base_name(node.output, node) or self._inherit(
+                node, node.output, None
+            )
             return
         self._assign(node.outputs, expression, node)
 
     def expression(self, node: Node) -> ast.expr | None:
-        """A call as an expression; None for control flow and host values, which are written as statements."""
+        """A call as an expression; None for control flow and host values, which are written as
+        statements.
+        """
         if node.subgraphs:
             ControlFlow(self).write(node)
             return None
@@ -177,7 +185,9 @@ class MethodWriter:
             return
         self._assign(child.outputs, expression, node, region=child)
 
-    def _assign(self, outputs: list[Value], e: ast.expr, node: Node | None, region: Region | None = None) -> None:
+    def _assign(
+        self, outputs: list[Value], e: ast.expr, node: Node | None, region: Region | None = None
+    ) -> None:
         if not outputs:
             return
         used = [v if v.uses else None for v in outputs]
@@ -207,25 +217,36 @@ class MethodWriter:
 
     def _inherit(self, node: Node | None, v: Value, region: Region | None) -> str:
         """Without a better name a value is called like what it was made from."""
-        sources = region.inputs if region is not None else (node.inputs() if node is not None else [])
+        sources = (
+            region.inputs if region is not None else (node.inputs() if node is not None else [])
+        )
         for source in sources:
             wanted = self.wanted.get(f"_v{source.id}")
             if wanted and source.kind == "array" and source.dtype == v.dtype and len(sources) <= 2:
                 return wanted
         return "x"
 
-    # -- inlining ------------------------------------------------------------------------------------
+    # -- inlining
+    # ------------------------------------------------------------------------------------
 
     def _inlines(self, item: Item, expression: ast.expr, at: int) -> bool:
         value = item.outputs[0]
         if self.counts.get(value, 0) != 1 or value.kind != "array":
             return False
-        if isinstance(item, Node) and (item.target in forms.OWN_LINE or forms.is_random(item.target)):
+        if isinstance(item, Node) and (
+            item.target in forms.OWN_LINE or forms.is_random(item.target)
+        ):
             return False
         user = self._user(value, at)
         if user is None:
-            return value in self.region.outputs and len(self.region.outputs) == 1 and not self.context.graph.states
-        if isinstance(user, Node) and (user.subgraphs or len(user.outputs) > 1 and len(ast.unparse(expression)) > 40):
+            return (
+                value in self.region.outputs
+                and len(self.region.outputs) == 1
+                and not self.context.graph.states
+            )
+        if isinstance(user, Node) and (
+            user.subgraphs or (len(user.outputs) > 1 and len(ast.unparse(expression)) > 40)
+        ):
             return False
         if self._first_argument_of_list_element(user, value):
             return False
@@ -240,7 +261,9 @@ class MethodWriter:
         return None
 
     def _first_argument_of_list_element(self, user: Item, value: Value) -> bool:
-        """Whether the user is ``self.layers[i](value)``: kept apart so that the calls fold into a loop."""
+        """Whether the user is ``self.layers[i](value)``: kept apart so that the calls fold into a
+        loop.
+        """
         if isinstance(user, Region):
             path, first = user.frame.path, user.inputs[0] if user.inputs else None
         elif user in self.context.homes.layer_of:
@@ -249,7 +272,8 @@ class MethodWriter:
             return False
         return first is value and isinstance(self.context.attributes.parts[path], int)
 
-    # -- ends ----------------------------------------------------------------------------------------
+    # -- ends
+    # ----------------------------------------------------------------------------------------
 
     def _store_states(self) -> None:
         """Assigns new values of buffers in the module that makes them (or the root)."""
@@ -263,7 +287,9 @@ class MethodWriter:
 
     def _owns_state(self, path: str, new: Any) -> bool:
         inner = [r for r in self.region.items if isinstance(r, Region)]
-        made_inside = any(new in {v for n in r.nodes() for v in n.outputs} and _contains(r, path) for r in inner)
+        made_inside = any(
+            new in {v for n in r.nodes() for v in n.outputs} and _contains(r, path) for r in inner
+        )
         if made_inside or not _contains(self.region, path):
             return False
         if self.is_root:
@@ -293,7 +319,12 @@ class MethodWriter:
         bind_names = self._bind_sizes(set(names.values()))
         extra_names = self._extra_arguments(set(names.values()) | set(bind_names.values()))
         body = [*prologue, *self.statements]
-        reserved = set(bind_names.values()) | set(extra_names.values()) | set(self.context.used_ops) | {"mx", "nn", "math"}
+        reserved = (
+            set(bind_names.values())
+            | set(extra_names.values())
+            | set(self.context.used_ops)
+            | {"mx", "nn", "math"}
+        )
         allocator = Allocator(reserved)
         local = allocator.allocate(body, names, self.wanted, set())
         substitute = Substitute({**local, **bind_names, **extra_names})
@@ -303,7 +334,9 @@ class MethodWriter:
         return Method(self.region, arguments, body, list(self.sizes.extra))
 
     def _arguments(self) -> tuple[dict[str, str], list[ast.stmt]]:
-        """Names of the method's arguments by placeholder, and statements that take nested inputs apart."""
+        """Names of the method's arguments by placeholder, and statements that take nested inputs
+        apart.
+        """
         if self.is_root:
             return self._root_arguments()
         known = {
@@ -347,16 +380,22 @@ class MethodWriter:
                 self._unpack_input(name(argument(key)), child, position, prologue)
         return names, prologue
 
-    def _unpack_input(self, at: ast.expr, tree: Tree, position: dict[int, int], out: list[ast.stmt]) -> None:
+    def _unpack_input(
+        self, at: ast.expr, tree: Tree, position: dict[int, int], out: list[ast.stmt]
+    ) -> None:
         if tree.kind == "leaf":
             v = self.context.graph.inputs[position[tree.index]]
             if v.uses or v in self.sizes.arrays:
                 out.append(ast.Assign([ast.Name(f"_v{v.id}", ast.Store())], at, lineno=0))
                 self.wanted[f"_v{v.id}"] = argument(v.hint)
             return
-        keys: list[Any] = list(tree.keys) if tree.kind == "dict" else list(range(len(tree.children)))
+        keys: list[Any] = (
+            list(tree.keys) if tree.kind == "dict" else list(range(len(tree.children)))
+        )
         for key, child in zip(keys, tree.children, strict=True):
-            self._unpack_input(ast.Subscript(at, ast.Constant(key), ast.Load()), child, position, out)
+            self._unpack_input(
+                ast.Subscript(at, ast.Constant(key), ast.Load()), child, position, out
+            )
 
     def _argument_names(self, names: dict[str, str]) -> list[str]:
         if not self.is_root:
@@ -402,7 +441,9 @@ def _input_leaves(tree: Tree) -> list[Tree]:
 
 
 def _occurrences(node: Node) -> list[Value]:
-    """Values once per appearance; what a subgraph uses counts twice, so that it is never written inline."""
+    """Values once per appearance; what a subgraph uses counts twice, so that it is never written
+    inline.
+    """
     from pytorch_to_mlx.graph.ir import iter_values
 
     out = list(iter_values((node.args, node.kwargs)))

@@ -1,6 +1,7 @@
 """Identifiers: what a foreign name becomes so that it can never be anything but a name.
 
-An ``mlx.nn.Module`` is a dict, so attributes called like its own or a dict's methods would break it; names
+An ``mlx.nn.Module`` is a dict, so attributes called like its own or a dict's methods would break
+it; names
 that start with an underscore are left out of ``parameters()``. Both are renamed, and so is whatever is no
 plain ASCII identifier.
 """
@@ -21,7 +22,9 @@ _TAKEN = frozenset(dir(builtins)) | _GLOBALS
 
 
 def identifier(name: str, fallback: str = "x") -> str:
-    """A valid ASCII identifier that reads like ``name``; no keyword, no dunder, no leading underscore."""
+    """A valid ASCII identifier that reads like ``name``; no keyword, no dunder, no leading
+    underscore.
+    """
     text = unicodedata.normalize("NFKD", name)
     text = re.sub(r"[^0-9A-Za-z_]+", "_", text).strip("_")
     if not text:

@@ -1,6 +1,8 @@
-"""Rebuilds the calls of modules: a tree of regions, each a contiguous run of calls with inputs and outputs.
+"""Rebuilds the calls of modules: a tree of regions, each a contiguous run of calls with inputs and
+outputs.
 
-The order of calls may change within what the data dependencies allow, so that each call of a module is one
+The order of calls may change within what the data dependencies allow, so that each call of a module
+is one
 piece. Where that is impossible (fusion or sharing tied a module to what surrounds it in both
 directions) the module is written inline in its parent.
 """
@@ -59,7 +61,9 @@ def build_regions(graph: Graph, homes: Homes) -> Region:
 def symbol_makers(graph: Graph) -> dict[sympy.Symbol, Node]:
     """The node that makes each symbol which the data decides."""
     made: dict[sympy.Symbol, Node] = {}
-    inputs = {s for v in graph.inputs for d in (v.shape or ()) for s in getattr(d, "free_symbols", ())}
+    inputs = {
+        s for v in graph.inputs for d in (v.shape or ()) for s in getattr(d, "free_symbols", ())
+    }
     for node in graph.nodes:
         for v in node.outputs:
             if v.symbol is not None and v.symbol not in inputs:
@@ -83,7 +87,11 @@ def _dependencies(nodes: list[Node], symbols: dict[sympy.Symbol, Node]) -> dict[
     last_random: Node | None = None
     for n in nodes:
         deps = [v.node for v in n.inputs() if v.node is not None and v.node in inside]
-        deps += [symbols[s] for s in n.symbols() if s in symbols and symbols[s] in inside and symbols[s] is not n]
+        deps += [
+            symbols[s]
+            for s in n.symbols()
+            if s in symbols and symbols[s] in inside and symbols[s] is not n
+        ]
         if is_random(n.target):
             if last_random is not None:
                 deps.append(last_random)
@@ -122,7 +130,10 @@ def _arrange(
 
 
 def _sort(
-    nodes: list[Node], group_of: dict[Node, object], members: dict[object, list[Node]], deps: dict[Node, list[Node]]
+    nodes: list[Node],
+    group_of: dict[Node, object],
+    members: dict[object, list[Node]],
+    deps: dict[Node, list[Node]],
 ) -> tuple[list[object], list[object]]:
     """Groups in dependency order, earliest first; the groups that cycles keep from being placed."""
     position = {n: i for i, n in enumerate(nodes)}
@@ -159,7 +170,9 @@ def _on_cycles(stuck: set[object], waits: dict[object, set[object]]) -> list[obj
         stuck = needed
 
 
-def _inline(stuck: list[object], members: dict[object, list[Node]], depth: int, homes: Homes) -> None:
+def _inline(
+    stuck: list[object], members: dict[object, list[Node]], depth: int, homes: Homes
+) -> None:
     """Takes one module out of the hierarchy: the smallest that is part of a cycle."""
     modules = [k for k in stuck if not isinstance(k, Node)]
     if not modules:
@@ -170,7 +183,9 @@ def _inline(stuck: list[object], members: dict[object, list[Node]], depth: int, 
         homes.frames[n] = frames[:depth] + frames[depth + 1 :]
 
 
-def _interfaces(region: Region, params: set[Value], needed: set[Value], holder: dict[Node, Node]) -> None:
+def _interfaces(
+    region: Region, params: set[Value], needed: set[Value], holder: dict[Node, Node]
+) -> None:
     """Fills inputs and outputs: what is used from outside, and what others (or ``needed``) use."""
     inside = region.nodes()
     made = {v for n in inside for v in n.outputs}
@@ -181,7 +196,8 @@ def _interfaces(region: Region, params: set[Value], needed: set[Value], holder: 
         v
         for n in inside
         for v in n.outputs
-        if v in needed or any(holder[u] not in members and u.target != RETURN for u in v.users if u in holder)
+        if v in needed
+        or any(holder[u] not in members and u.target != RETURN for u in v.users if u in holder)
     ]
     for item in region.items:
         if isinstance(item, Region):

@@ -1,4 +1,6 @@
-"""Symbolic sizes in a method: which variable holds each, and the ``B, T, _ = x.shape`` that binds it."""
+"""Symbolic sizes in a method: which variable holds each, and the ``B, T, _ = x.shape`` that binds
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,17 @@ from pytorch_to_mlx.graph.dims import FloorDiv, dims_equal, is_static, python_so
 class Sizes:
     """Resolves size expressions against the shapes of the arrays a method can see.
 
-    ``bound`` are symbols that already have a variable (host values made in the method or passed to it).
+    ``bound`` are symbols that already have a variable (host values made in the method or passed to
+    it).
     """
 
     def __init__(self, arrays: Sequence[Value]) -> None:
         self.arrays = [v for v in arrays if v.kind == "array" and v.shape]
         self.needed: list[sympy.Expr] = []
         self.bound: dict[sympy.Symbol, str] = {
-            v.symbol: f"_v{v.id}" for v in arrays if v.kind != "array" and isinstance(v.symbol, sympy.Symbol)
+            v.symbol: f"_v{v.id}"
+            for v in arrays
+            if v.kind != "array" and isinstance(v.symbol, sympy.Symbol)
         }
         self.atoms: dict[sympy.Expr, tuple[Value, int]] = {}
         self.extra: list[sympy.Expr] = []
@@ -40,11 +45,17 @@ class Sizes:
     def add_array(self, value: Value) -> None:
         """Lets sizes be read from an intermediate array (used only where the inputs cannot tell)."""
         for axis, d in enumerate(value.shape or ()):
-            if not is_static(d) and not any(dims_equal(d, a) for a in self.atoms) and self._derive(d) is None:  # type: ignore[arg-type]
+            if (
+                not is_static(d)
+                and not any(dims_equal(d, a) for a in self.atoms)
+                and self._derive(d) is None
+            ):  # type: ignore[arg-type]
                 self.atoms[d] = (value, axis)  # type: ignore[index]
 
     def expression(self, e: sympy.Expr) -> ast.expr:
-        """Python for a size; atoms become placeholder names ``_a<n>`` that :meth:`bindings` later binds."""
+        """Python for a size; atoms become placeholder names ``_a<n>`` that :meth:`bindings` later
+        binds.
+        """
         derived = self._derive(e)
         if derived is None:
             if not any(dims_equal(e, x) for x in self.extra):
@@ -87,10 +98,15 @@ class Sizes:
                 return FloorDiv(sympy.Symbol(f"_a{i}", integer=True, positive=True) - b, a)
         return None
 
-    # -- binding -------------------------------------------------------------------------------------
+    # -- binding
+    # -------------------------------------------------------------------------------------
 
-    def bindings(self, taken: set[str], variable_of: Any) -> tuple[list[tuple[Value, ast.stmt]], dict[str, str]]:
-        """Statements that bind every used atom (each with the array it reads), and placeholder names."""
+    def bindings(
+        self, taken: set[str], variable_of: Any
+    ) -> tuple[list[tuple[Value, ast.stmt]], dict[str, str]]:
+        """Statements that bind every used atom (each with the array it reads), and placeholder
+        names.
+        """
         index = {atom: i for i, atom in enumerate(self.atoms)}
         by_array: dict[Value, dict[int, sympy.Expr]] = {}
         for atom in self.used:
@@ -100,14 +116,15 @@ class Sizes:
         statements: list[tuple[Value, ast.stmt]] = []
         for value, axes in by_array.items():
             for axis, atom in sorted(axes.items()):
-                names[f"_a{index[atom]}"] = _axis_name(value, axis, taken)
+                names[f"_a{index[atom]}"] = axis_name(value, axis, taken)
                 taken.add(names[f"_a{index[atom]}"])
             labels = {axis: names[f"_a{index[atom]}"] for axis, atom in axes.items()}
             statements.append((value, _unpack(variable_of(value), value.ndim, labels)))
         return statements, names
 
 
-def _axis_name(value: Value, axis: int, taken: set[str]) -> str:
+def axis_name(value: Value, axis: int, taken: set[str]) -> str:
+    """A short name for an axis's size (``B``, ``T``, ``H``, ``W``, ...) that is not taken."""
     rank = value.ndim
     labels = {1: "N", 2: "BT", 3: "BTC", 4: "BHWC", 5: "BDHWC"}.get(rank, "")
     label = labels[axis] if axis < len(labels) else "N"

@@ -7,15 +7,19 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import sympy
+
 from pytorch_to_mlx.codegen.attributes import Attributes
 from pytorch_to_mlx.codegen.classes import ClassBuilder, ClassCode, class_ast
 from pytorch_to_mlx.codegen.homes import Homes, find_homes, leaf
 from pytorch_to_mlx.codegen.library import library_source
 from pytorch_to_mlx.codegen.methods import Context, Method, MethodWriter
 from pytorch_to_mlx.codegen.regions import Region, build_regions
+from pytorch_to_mlx.codegen.sizes import axis_name
 from pytorch_to_mlx.codegen.source_names import class_line
 from pytorch_to_mlx.errors import CodegenError
-from pytorch_to_mlx.graph import Graph, Param, Tree
+from pytorch_to_mlx.graph import Graph, Param, Tree, Value
+from pytorch_to_mlx.graph.dims import python_source
 
 LINE_LENGTH = 100
 
@@ -71,7 +75,9 @@ def emit(graph: Graph, *, description: str = "") -> ModelCode:
 def _write(context: Context, region: Region) -> None:
     method = MethodWriter(context, region).write()
     context.methods[region] = method
-    same_module = [r for r in context.methods if r.frame.path == region.frame.path and r is not region]
+    same_module = [
+        r for r in context.methods if r.frame.path == region.frame.path and r is not region
+    ]
     mine = _canonical(method)
     for other in same_module:
         if _canonical(context.methods[other]) == mine:
@@ -95,7 +101,8 @@ def _canonical(method: Method) -> str:
     return f"{len(method.arguments)}:{ast.dump(module)}"
 
 
-# -- classes -----------------------------------------------------------------------------------------
+# -- classes
+# -----------------------------------------------------------------------------------------
 
 
 def _class(code: ClassCode, graph: Graph) -> str:
@@ -121,7 +128,9 @@ def _docstring(code: ClassCode, graph: Graph) -> str:
     return f"{cls or code.name}."
 
 
-def _constructor(code: ClassCode, init: list[ast.stmt], stored: list[str], graph: Graph) -> ast.FunctionDef:
+def _constructor(
+    code: ClassCode, init: list[ast.stmt], stored: list[str], graph: Graph
+) -> ast.FunctionDef:
     body: list[ast.stmt] = [ast.parse("super().__init__()").body[0]]
     body += [ast.parse(f"self.{p} = {p}").body[0] for p in stored]
     body += init
@@ -132,7 +141,10 @@ def _constructor(code: ClassCode, init: list[ast.stmt], stored: list[str], graph
     for i, parameter in code.slots.items():
         kind = type(code.instances[0].values[i]).__name__
         annotations[parameter] = kind if kind in ("bool", "float") else annotations[parameter]
-    args = [ast.arg("self"), *(ast.arg(p, ast.Name(annotations[p], ast.Load())) for p in code.parameters)]
+    args = [
+        ast.arg("self"),
+        *(ast.arg(p, ast.Name(annotations[p], ast.Load())) for p in code.parameters),
+    ]
     return _function("__init__", args, body, None)
 
 
@@ -141,9 +153,17 @@ def _buffers(code: ClassCode, graph: Graph) -> list[str]:
     path = code.instances[0].path
     names = []
     for s in code.instances[0].init:
-        if isinstance(s, ast.Assign) and isinstance(s.value, ast.Call) and ast.unparse(s.value.func) == "mx.zeros":
+        if (
+            isinstance(s, ast.Assign)
+            and isinstance(s.value, ast.Call)
+            and ast.unparse(s.value.func) == "mx.zeros"
+        ):
             attr = s.targets[0].attr  # type: ignore[attr-defined]
-            matches = [p for p in graph.params.values() if p.path.rpartition(".")[0] == path and leaf(p.path) == attr]
+            matches = [
+                p
+                for p in graph.params.values()
+                if p.path.rpartition(".")[0] == path and leaf(p.path) == attr
+            ]
             if matches and matches[0].kind != "parameter":
                 names.append(attr)
     return names
@@ -153,12 +173,18 @@ def _method(method: Method, graph: Graph | None) -> ast.FunctionDef:
     sizes = len(method.extra)
     args = [ast.arg("self")]
     count = len(method.arguments) - sizes
-    trees = dict(zip(graph.in_tree.keys, graph.in_tree.children, strict=True)) if graph and graph.in_tree else {}
+    trees = (
+        dict(zip(graph.in_tree.keys, graph.in_tree.children, strict=True))
+        if graph and graph.in_tree
+        else {}
+    )
     for i, a in enumerate(method.arguments):
         kind = "mx.array" if i < count else "int"
         nested = [t for k, t in trees.items() if k == a and t.kind != "leaf"]
         if nested:
-            kind = {"dict": "dict", "tuple": "tuple", "list": "list"}.get(nested[0].kind, "mx.array")
+            kind = {"dict": "dict", "tuple": "tuple", "list": "list"}.get(
+                nested[0].kind, "mx.array"
+            )
         args.append(ast.arg(a, ast.parse(kind, mode="eval").body))
     body = list(method.body)
     if graph is not None:
@@ -171,7 +197,11 @@ def _return_annotation(method: Method) -> ast.expr:
     value = last.value if isinstance(last, ast.Return) else None
     text = "mx.array"
     if isinstance(value, ast.Tuple):
-        text = "tuple[mx.array, ...]" if len(value.elts) > 3 else f"tuple[{', '.join(['mx.array'] * len(value.elts))}]"
+        text = (
+            "tuple[mx.array, ...]"
+            if len(value.elts) > 3
+            else f"tuple[{', '.join(['mx.array'] * len(value.elts))}]"
+        )
     elif isinstance(value, ast.Dict):
         text = "dict[str, mx.array]"
     elif isinstance(value, ast.List):
@@ -182,13 +212,34 @@ def _return_annotation(method: Method) -> ast.expr:
 
 
 def _signature_text(graph: Graph) -> str:
-    """Shapes and dtypes of inputs and outputs, one line each."""
+    """Dtypes and shapes of inputs and outputs, sizes named as the method's body would name them."""
     from pytorch_to_mlx.graph.ir import iter_values
-    from pytorch_to_mlx.graph.text import _type
 
-    lines = [f"{v.hint}: {_type(v)}" for v in graph.inputs if v.kind == "array"]
-    outs = [_type(v) for v in iter_values(graph.ret.args[: _outputs(graph)])]
-    return "\n\n        ".join(["; ".join(lines)]) + (f" -> {', '.join(outs[:4])}{', ...' if len(outs) > 4 else ''}" if outs else "")
+    names = _size_names(graph)
+    lines = [f"{v.hint}: {_type(v, names)}" for v in graph.inputs if v.kind == "array"]
+    outs = [_type(v, names) for v in iter_values(graph.ret.args[: _outputs(graph)])]
+    if len(outs) > 3:
+        outs = [*outs[:3], "..."]
+    text = f"{', '.join(lines)} -> {', '.join(outs) or 'nothing'}"
+    if len(text) <= LINE_LENGTH - 14:
+        return text
+    indented = "".join(f"\n            {line}" for line in lines)
+    return f"Takes and gives:{indented}\n            -> {', '.join(outs)}\n        "
+
+
+def _size_names(graph: Graph) -> dict[sympy.Symbol, str]:
+    names: dict[sympy.Symbol, str] = {}
+    for v in graph.inputs:
+        for axis, d in enumerate(v.shape or ()):
+            if isinstance(d, sympy.Symbol) and d not in names:
+                names[d] = axis_name(v, axis, set(names.values()))
+    return names
+
+
+def _type(v: Value, names: dict[sympy.Symbol, str]) -> str:
+    if v.kind != "array":
+        return v.kind
+    return f"{v.dtype}[{', '.join(python_source(d, names) for d in v.dims)}]"
 
 
 def _outputs(graph: Graph) -> int:
@@ -196,12 +247,15 @@ def _outputs(graph: Graph) -> int:
     return sum(1 for _ in tree.leaves())
 
 
-def _function(name: str, args: list[ast.arg], body: list[ast.stmt], returns: ast.expr | None) -> ast.FunctionDef:
+def _function(
+    name: str, args: list[ast.arg], body: list[ast.stmt], returns: ast.expr | None
+) -> ast.FunctionDef:
     arguments = ast.arguments([], args, None, [], [], None, [])
     return ast.FunctionDef(name, arguments, body, [], returns, lineno=0)
 
 
-# -- file --------------------------------------------------------------------------------------------
+# -- file
+# --------------------------------------------------------------------------------------------
 
 
 def _weights(homes: Homes, attributes: Attributes) -> dict[str, Param]:
@@ -236,7 +290,9 @@ def format_source(text: str) -> str:
     try:
         ast.parse(text)
     except SyntaxError as error:
-        raise CodegenError(f"the written code is no valid Python at line {error.lineno}: {error.msg}") from error
+        raise CodegenError(
+            f"the written code is no valid Python at line {error.lineno}: {error.msg}"
+        ) from error
     command = [ruff_binary(), "format", "--isolated", "--line-length", str(LINE_LENGTH), "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode:

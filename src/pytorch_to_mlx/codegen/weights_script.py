@@ -1,6 +1,7 @@
 """Writes ``convert_weights.py``: source checkpoint names and layouts to the package's.
 
-The same script fills ``model.safetensors`` at conversion and turns a fine-tune of the same architecture
+The same script fills ``model.safetensors`` at conversion and turns a fine-tune of the same
+architecture
 into new weights later.
 """
 
@@ -125,7 +126,8 @@ def weights_script(
 ) -> str:
     """The script's text.
 
-    ``aliases`` maps other source names to canonical ones; ``kept`` are emitted names that checkpoints lack.
+    ``aliases`` maps other source names to canonical ones; ``kept`` are emitted names that
+    checkpoints lack.
     """
     used_ops: set[str] = set()
     groups: dict[str, list[tuple[str, tuple[str, ...]]]] = defaultdict(list)
@@ -152,7 +154,9 @@ def weights_script(
 
 
 def _rule(p: Param) -> tuple[str, set[str]]:
-    """The expression of a weight over ``source[s0]``, ``source[s1]``, ... and the library functions it calls."""
+    """The expression of a weight over ``source[s0]``, ``source[s1]``, ... and the library functions
+    it calls.
+    """
     if p.recipe is None:
         e: ast.expr = _source(0)
         ops: set[str] = set()
@@ -185,5 +189,3 @@ def _rules(groups: Mapping[str, list[tuple[str, tuple[str, ...]]]]) -> tuple[lis
     tables.append(f"# Weights whose name differs from the source's.\nRENAMED = {renamed!r}")
     lines.append("    return source[RENAMED.get(name, name)]")
     return lines, tables
-
-

@@ -1,4 +1,6 @@
-"""Building nodes: ``call(mx.add, x, y)`` inside a :class:`Builder` appends a node and returns its value."""
+"""Building nodes: ``call(mx.add, x, y)`` inside a :class:`Builder` appends a node and returns its
+value.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,10 @@ class Builder:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         assert self._token is not None
         _current.reset(self._token)
@@ -102,7 +107,8 @@ class Builder:
 def call(fn: str | Callable[..., Any], *args: Arg, **kwargs: Arg) -> Any:
     """Adds a call and returns its :class:`Value` (or a tuple of them where the call makes several).
 
-    Shape and dtype come from the inference rule of the target; a target without a rule gives values of
+    Shape and dtype come from the inference rule of the target; a target without a rule gives values
+    of
     unknown shape, which the caller must stamp (:func:`stamp`).
 
     Raises:
@@ -120,7 +126,9 @@ def call(fn: str | Callable[..., Any], *args: Arg, **kwargs: Arg) -> Any:
     return node.outputs[0] if len(node.outputs) == 1 else tuple(node.outputs)
 
 
-def call_many(fn: str | Callable[..., Any], count: int, *args: Arg, **kwargs: Arg) -> tuple[Value, ...]:
+def call_many(
+    fn: str | Callable[..., Any], count: int, *args: Arg, **kwargs: Arg
+) -> tuple[Value, ...]:
     """Like :func:`call` for a target that returns ``count`` arrays and has no inference rule."""
     builder = _current.get()
     node = Node(

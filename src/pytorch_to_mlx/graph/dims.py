@@ -57,7 +57,13 @@ def _floor_div_by_constant(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
     if isinstance(a, FloorDiv) and a.args[1].is_Integer and a.args[1] > 0:
         return FloorDiv(a.args[0], a.args[1] * b)
     constant, inner = a.as_coeff_Add()
-    if constant.is_Integer and constant and isinstance(inner, FloorDiv) and inner.args[1].is_Integer and inner.args[1] > 0:
+    if (
+        constant.is_Integer
+        and constant
+        and isinstance(inner, FloorDiv)
+        and inner.args[1].is_Integer
+        and inner.args[1] > 0
+    ):
         return FloorDiv(inner.args[0] + inner.args[1] * constant, inner.args[1] * b)
     whole, rest = [], []
     for term in sympy.Add.make_args(sympy.expand(a)):
@@ -118,7 +124,9 @@ class IntTrueDiv(sympy.Function):
 
 
 class PyCall(sympy.Function):
-    """A call of a Python builtin or ``math`` function; the first argument is a symbol with its name."""
+    """A call of a Python builtin or ``math`` function; the first argument is a symbol with its
+    name.
+    """
 
     is_real = True
 
@@ -176,8 +184,8 @@ def evaluate(value: Any, sizes: Mapping[sympy.Symbol, int]) -> Any:
         return int(out)
     if out in (sympy.true, sympy.false):
         return bool(out)
-    if not out.free_symbols:
-        return eval(python_source(out, {}), {"math": __import__("math")})  # noqa: S307 - printed by us
+    if not free_symbols(out):
+        return eval(python_source(out, {}), {"math": __import__("math")})
     return out
 
 
@@ -208,7 +216,9 @@ class _PythonPrinter(StrPrinter):
 
     def _atom(self, expr: Any) -> str:
         text = self._print(expr)
-        return text if expr.is_Atom or text.endswith(")") and text.startswith("(") else f"({text})"
+        return (
+            text if expr.is_Atom or (text.endswith(")") and text.startswith("(")) else f"({text})"
+        )
 
     def _print_Max(self, expr: Any) -> str:
         return f"max({', '.join(sorted(self._print(a) for a in expr.args))})"

@@ -35,7 +35,12 @@ def rule(*targets: str) -> Callable[[Rule], Rule]:
 
 def infer(node: Node) -> list[Result]:
     """Shapes and dtypes of a node's outputs (``(None, None)`` where nothing is known)."""
-    from pytorch_to_mlx.graph import rules, rules_ops  # noqa: F401 - register on import
+    from pytorch_to_mlx.graph import (  # noqa: F401 - they register on import
+        rules,
+        rules_creation,
+        rules_fourier,
+        rules_ops,
+    )
     from pytorch_to_mlx.graph.probe import probe
 
     fn = RULES.get(node.target)
@@ -48,6 +53,8 @@ def infer(node: Node) -> list[Result]:
         out = fn(*node.args, **kwargs)
     except (ValueError, TypeError, IndexError) as error:
         raise LoweringError(
-            f"{node.target} cannot take these arguments: {error}", op=node.origin.op, origin=str(node.origin)
+            f"{node.target} cannot take these arguments: {error}",
+            op=node.origin.op,
+            origin=str(node.origin),
         ) from error
     return out if isinstance(out, list) else [out]

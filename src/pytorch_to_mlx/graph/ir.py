@@ -1,6 +1,7 @@
 """Data types of the graph.
 
-A :class:`Graph` is a flat, topologically ordered list of :class:`Node`. A node calls one MLX function
+A :class:`Graph` is a flat, topologically ordered list of :class:`Node`. A node calls one MLX
+function
 (``mx.add``), one ``nn`` function or layer (``nn.silu``, ``nn.Linear``) or one function of ``ops``
 (``ops.max_pool2d``). A :class:`Value` is an array with known rank, dtype and (symbolic) shape, or a
 *host* value (Python int, float or bool) that is bound to a symbol and used in sizes and scalars.
@@ -18,11 +19,16 @@ import sympy
 
 from pytorch_to_mlx.graph.dims import Dim, free_symbols
 
-Arg = Union["Value", int, float, bool, str, None, sympy.Expr, tuple["Arg", ...], dict[str, "Arg"], Any]
+Arg = Union[
+    "Value", int, float, bool, str, None, sympy.Expr, tuple["Arg", ...], dict[str, "Arg"], Any
+]
 
 RETURN = "return"
-# Calls that only rearrange: when one is erased, what it made is known by the name of what it was made from.
-_VIEWS = frozenset(f"mx.{n}" for n in "transpose swapaxes reshape expand_dims squeeze broadcast_to astype".split())
+# Calls that only rearrange: when one is erased, what it made is known by the name of what it was
+# made from.
+_VIEWS = frozenset(
+    f"mx.{n}" for n in "transpose swapaxes reshape expand_dims squeeze broadcast_to astype".split()
+)
 IF = "if"
 WHILE = "while"
 SCAN = "for"
@@ -30,7 +36,9 @@ SCAN = "for"
 
 @dataclass(frozen=True)
 class Frame:
-    """One level of the module hierarchy: ``path`` in the source model, its class, and which call it is."""
+    """One level of the module hierarchy: ``path`` in the source model, its class, and which call it
+    is.
+    """
 
     path: str
     cls: str
@@ -43,7 +51,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a node came from: source op (``aten.add.Tensor``), its name in the source graph, file and line."""
+    """Where a node came from: source op (``aten.add.Tensor``), its name in the source graph, file
+    and line.
+    """
 
     op: str = ""
     name: str = ""
@@ -188,7 +198,9 @@ class Node:
         return self.outputs[0]
 
     def inputs(self) -> list[Value]:
-        """Every value used, in order of appearance, without repeats; free values of subgraphs included."""
+        """Every value used, in order of appearance, without repeats; free values of subgraphs
+        included.
+        """
         found = dict.fromkeys(iter_values((self.args, self.kwargs, self.params)))
         for sub in self.subgraphs.values():
             found.update(dict.fromkeys(sub.free_values()))
@@ -196,7 +208,9 @@ class Node:
 
     def symbols(self) -> set[sympy.Symbol]:
         """Size symbols that the arguments (not the shapes of values) mention."""
-        found = free_symbols([a for a in iter_leaves((self.args, self.kwargs)) if isinstance(a, sympy.Basic)])
+        found = free_symbols(
+            [a for a in iter_leaves((self.args, self.kwargs)) if isinstance(a, sympy.Basic)]
+        )
         for sub in self.subgraphs.values():
             for node in sub.nodes:
                 found |= node.symbols()
@@ -282,7 +296,8 @@ class Param:
 class Tree:
     """The nesting of inputs or outputs: leaves hold a position, constants hold their value.
 
-    ``kind`` is ``leaf``, ``const``, ``tuple``, ``list``, ``dict`` (also dataclasses and ModelOutputs) or ``none``.
+    ``kind`` is ``leaf``, ``const``, ``tuple``, ``list``, ``dict`` (also dataclasses and
+    ModelOutputs) or ``none``.
     """
 
     kind: str
@@ -315,7 +330,9 @@ class Graph:
     states: dict[str, int] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)  # module path -> source class
     signatures: dict[str, list[str]] = field(default_factory=dict)  # module path -> forward's names
-    bound: dict[tuple[str, int], list[tuple[str, Value]]] = field(default_factory=dict)  # a call's arguments
+    bound: dict[tuple[str, int], list[tuple[str, Value]]] = field(
+        default_factory=dict
+    )  # a call's arguments
     replaced: dict[Value, Value] = field(default_factory=dict)  # what passes put in a value's place
     name: str = "Model"
     notes: list[str] = field(default_factory=list)

@@ -1,7 +1,9 @@
 """Shapes and dtypes by calling the real MLX function on lazy zeros.
 
-With symbolic sizes the function is called at several size assignments; an output dimension that equals
-some input dimension (or a product, sum or difference with a constant of one) at every assignment is taken as that expression. What fits nothing is left unknown.
+With symbolic sizes the function is called at several size assignments; an output dimension that
+equals
+some input dimension (or a product, sum or difference with a constant of one) at every assignment is
+taken as that expression. What fits nothing is left unknown.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ from pytorch_to_mlx.graph.dims import Dim, as_dim, evaluate, free_symbols
 from pytorch_to_mlx.graph.dtypes import DType, dtype_of, mlx_dtype
 from pytorch_to_mlx.graph.ir import Node, Value, iter_leaves, map_arg
 
-_SIZES = ((12, 20, 36, 28, 44, 60, 52, 68), (20, 36, 12, 44, 28, 68, 60, 52), (16, 24, 40, 32, 48, 72, 56, 64))
+_SIZES = (
+    (12, 20, 36, 28, 44, 60, 52, 68),
+    (20, 36, 12, 44, 28, 68, 60, 52),
+    (16, 24, 40, 32, 48, 72, 56, 64),
+)
 
 
 @cache
@@ -70,16 +76,22 @@ def _run(node: Node, sizes: dict[sympy.Symbol, int]) -> list[tuple[tuple[int, ..
     return [(tuple(o.shape), dtype_of(o)) for o in outs]
 
 
-def _fit(runs: list[Any], assignments: list[dict[sympy.Symbol, int]], arrays: list[Value]) -> tuple[Any, str]:
+def _fit(
+    runs: list[Any], assignments: list[dict[sympy.Symbol, int]], arrays: list[Value]
+) -> tuple[Any, str]:
     shapes, dtype = [r[0] for r in runs], runs[0][1]
     if any(len(s) != len(shapes[0]) for s in shapes):
         return None, dtype
     candidates = list(dict.fromkeys(d for a in arrays for d in a.dims))
-    dims = [_fit_dim([s[i] for s in shapes], assignments, candidates) for i in range(len(shapes[0]))]
+    dims = [
+        _fit_dim([s[i] for s in shapes], assignments, candidates) for i in range(len(shapes[0]))
+    ]
     return (None, dtype) if any(d is None for d in dims) else (tuple(dims), dtype)
 
 
-def _fit_dim(values: list[int], assignments: list[dict[Any, int]], candidates: list[Dim]) -> Dim | None:
+def _fit_dim(
+    values: list[int], assignments: list[dict[Any, int]], candidates: list[Dim]
+) -> Dim | None:
     if len(set(values)) == 1:
         return values[0]
     for c in candidates:

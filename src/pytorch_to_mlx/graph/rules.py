@@ -10,18 +10,23 @@ from pytorch_to_mlx.graph.infer import rule
 from pytorch_to_mlx.graph.ir import Value
 
 _UNARY_FLOAT = (
-    "exp expm1 log log2 log10 log1p sqrt rsqrt sin cos tan sinh cosh tanh arcsin arccos arctan arcsinh "
-    "arccosh arctanh sigmoid erf erfinv"
+    "exp expm1 log log2 log10 log1p sqrt rsqrt sin cos tan sinh cosh tanh arcsin arccos arctan "
+    "arcsinh arccosh arctanh sigmoid erf erfinv"
 ).split()
 _UNARY_SAME = "negative floor ceil round sign square conjugate stop_gradient bitwise_invert".split()
 _UNARY_BOOL = "isnan isinf isfinite isneginf isposinf logical_not".split()
-_BINARY = "add subtract multiply maximum minimum power floor_divide remainder bitwise_and bitwise_or bitwise_xor".split()
-_BINARY += ["left_shift", "right_shift"]
+_BINARY = (
+    "add subtract multiply maximum minimum power floor_divide remainder bitwise_and bitwise_or "
+    "bitwise_xor left_shift right_shift"
+).split()
 _BINARY_FLOAT = "divide logaddexp arctan2".split()
-_BINARY_BOOL = "equal not_equal less less_equal greater greater_equal logical_and logical_or".split()
+_BINARY_BOOL = (
+    "equal not_equal less less_equal greater greater_equal logical_and logical_or"
+).split()
 _NN_SAME = (
-    "relu relu6 silu gelu gelu_approx gelu_fast_approx sigmoid tanh elu selu celu leaky_relu softplus softsign mish "
-    "hardswish hard_tanh log_sigmoid hard_shrink softshrink softmax log_softmax log_softmin softmin step"
+    "relu relu6 silu gelu gelu_approx gelu_fast_approx sigmoid tanh elu selu celu leaky_relu "
+    "softplus softsign mish hardswish hard_tanh log_sigmoid hard_shrink softshrink softmax "
+    "log_softmax log_softmin softmin step"
 ).split()
 
 
@@ -53,7 +58,7 @@ def _shape(a: Any) -> tuple[Dim, ...]:
     return a.dims if isinstance(a, Value) and a.kind == "array" else ()
 
 
-def _weak(a: Any, other: Any) -> str:
+def weak_dtype(a: Any, other: Any) -> str:
     """Dtype of an operand; Python scalars adapt to the other one."""
     if isinstance(a, Value) and a.kind == "array":
         return str(a.dtype)
@@ -80,7 +85,16 @@ def _unary_same(a: Value, *_: Any, **__: Any) -> Any:
     return a.dims, a.dtype
 
 
-@rule("mx.softmax", "mx.cumsum", "mx.cumprod", "mx.cummax", "mx.cummin", "mx.logcumsumexp", "mx.sort", "mx.roll")
+@rule(
+    "mx.softmax",
+    "mx.cumsum",
+    "mx.cumprod",
+    "mx.cummax",
+    "mx.cummin",
+    "mx.logcumsumexp",
+    "mx.sort",
+    "mx.roll",
+)
 def _along_axis(a: Value, *_: Any, **__: Any) -> Any:
     return a.dims, a.dtype
 
@@ -97,12 +111,14 @@ def _abs(a: Value) -> Any:
 
 @rule(*(f"mx.{n}" for n in _BINARY))
 def _binary(a: Any, b: Any) -> Any:
-    return broadcast(_shape(a), _shape(b)), promote(_weak(a, b), _weak(b, a))
+    return broadcast(_shape(a), _shape(b)), promote(weak_dtype(a, b), weak_dtype(b, a))
 
 
 @rule(*(f"mx.{n}" for n in _BINARY_FLOAT))
 def _binary_float(a: Any, b: Any) -> Any:
-    return broadcast(_shape(a), _shape(b)), DType(_float(promote(_weak(a, b), _weak(b, a))))
+    return broadcast(_shape(a), _shape(b)), DType(
+        _float(promote(weak_dtype(a, b), weak_dtype(b, a)))
+    )
 
 
 @rule(*(f"mx.{n}" for n in _BINARY_BOOL))
@@ -112,7 +128,7 @@ def _binary_bool(a: Any, b: Any) -> Any:
 
 @rule("mx.where")
 def _where(c: Value, a: Any, b: Any) -> Any:
-    return broadcast(_shape(c), _shape(a), _shape(b)), promote(_weak(a, b), _weak(b, a))
+    return broadcast(_shape(c), _shape(a), _shape(b)), promote(weak_dtype(a, b), weak_dtype(b, a))
 
 
 @rule("mx.clip")
@@ -120,7 +136,7 @@ def _clip(a: Value, lo: Any = None, hi: Any = None) -> Any:
     dtype = str(a.dtype)
     for bound in (lo, hi):
         if bound is not None:
-            dtype = promote(dtype, _weak(bound, a))
+            dtype = promote(dtype, weak_dtype(bound, a))
     return broadcast(a.dims, _shape(lo), _shape(hi)), DType(dtype)
 
 
@@ -142,7 +158,11 @@ def _reshape(a: Value, shape: tuple[Dim, ...]) -> Any:
         return shape, a.dtype
     known = product(d for d in shape if d != -1)
     total = product(a.dims)
-    missing = total // known if isinstance(total, int) and isinstance(known, int) else as_dim(FloorDiv(total, known))
+    missing = (
+        total // known
+        if isinstance(total, int) and isinstance(known, int)
+        else as_dim(FloorDiv(total, known))
+    )
     return tuple(missing if d == -1 else d for d in shape), a.dtype
 
 
@@ -248,7 +268,11 @@ def _pad(a: Value, widths: tuple[tuple[Dim, Dim], ...], *_: Any, **__: Any) -> A
 
 
 def _reduced(a: Value, axis: Any, keepdims: bool) -> tuple[Dim, ...]:
-    axes = range(a.ndim) if axis is None else {x % a.ndim for x in ((axis,) if isinstance(axis, int) else axis)}
+    axes = (
+        range(a.ndim)
+        if axis is None
+        else {x % a.ndim for x in ((axis,) if isinstance(axis, int) else axis)}
+    )
     if keepdims:
         return tuple(1 if i in axes else d for i, d in enumerate(a.dims))
     return tuple(d for i, d in enumerate(a.dims) if i not in axes)
@@ -332,62 +356,6 @@ def _contiguous(a: Value) -> Any:
     return a.dims, a.dtype
 
 
-@rule("mx.zeros", "mx.ones")
-def _zeros(shape: tuple[Dim, ...], dtype: str = "float32") -> Any:
-    return shape, DType(dtype)
-
-
-@rule("mx.zeros_like", "mx.ones_like")
-def _zeros_like(a: Value) -> Any:
-    return a.dims, a.dtype
-
-
-@rule("mx.full")
-def _full(shape: tuple[Dim, ...], value: Any, dtype: str | None = None) -> Any:
-    return shape, DType(dtype or _weak(value, None))
-
-
-@rule("mx.array")
-def _array(value: Any, dtype: str | None = None) -> Any:
-    shape: list[int] = []
-    leaf = value
-    while isinstance(leaf, tuple):
-        shape.append(len(leaf))
-        leaf = leaf[0] if leaf else 0.0
-    name = dtype or ("bool" if isinstance(leaf, bool) else "int32" if isinstance(leaf, int) else "float32")
-    return tuple(shape), DType(name)
-
-
-@rule("mx.arange")
-def _arange(*args: Any, dtype: str | None = None) -> Any:
-    start, stop, step = (0, args[0], 1) if len(args) == 1 else (*args, 1) if len(args) == 2 else args
-    if any(isinstance(a, float) for a in (start, stop, step)) or isinstance(step, Value):
-        import math
-
-        size: Any = max(0, math.ceil((stop - start) / step))
-    elif step == 1:
-        size = stop - start
-    else:
-        size = -FloorDiv(-(stop - start), step) if not all(isinstance(a, int) for a in args) else len(range(start, stop, step))
-    is_float = any(isinstance(a, float) for a in args)
-    return (as_dim(size) if not isinstance(size, int) else max(size, 0),), DType(dtype or ("float32" if is_float else "int32"))
-
-
-@rule("mx.linspace")
-def _linspace(start: Any, stop: Any, num: Dim = 50, dtype: str = "float32") -> Any:
-    return (num,), DType(dtype)
-
-
-@rule("mx.eye")
-def _eye(n: Dim, m: Dim | None = None, k: int = 0, dtype: str = "float32") -> Any:
-    return (n, n if m is None else m), DType(dtype)
-
-
-@rule("mx.tri")
-def _tri(n: Dim, m: Dim | None = None, k: int = 0, dtype: str = "float32") -> Any:
-    return (n, n if m is None else m), DType(dtype)
-
-
 @rule("mx.fast.rms_norm")
 def _rms_norm(x: Value, weight: Any, eps: float) -> Any:
     return x.dims, x.dtype
@@ -404,65 +372,10 @@ def _rope(x: Value, *_: Any, **__: Any) -> Any:
 
 
 @rule("mx.fast.scaled_dot_product_attention")
-def _sdpa(q: Value, k: Value, v: Value, *, scale: float, mask: Any = None, sinks: Any = None) -> Any:
+def _sdpa(
+    q: Value, k: Value, v: Value, *, scale: float, mask: Any = None, sinks: Any = None
+) -> Any:
     return (*q.dims[:-1], v.dims[-1]), q.dtype
-
-
-def _bound(value: Any, size: Dim, default: Dim) -> Dim:
-    """A slice bound clamped to ``[0, size]``; symbolic bounds are taken to be in range."""
-    if value is None:
-        return default
-    if is_static(value):
-        v = int(value)
-        if v < 0:
-            return max(0, int(size) + v) if is_static(size) else as_dim(size + v)
-        return min(v, int(size)) if is_static(size) else v
-    return as_dim(value)
-
-
-def sliced(size: Dim, s: slice) -> Dim:
-    """The size of ``range(size)[s]`` for a positive step."""
-    step = 1 if s.step is None else s.step
-    if is_static(step) and int(step) < 0:
-        if is_static(size) and all(b is None or is_static(b) for b in (s.start, s.stop)):
-            return len(range(int(size))[s])
-        if s.start is None and s.stop is None:
-            return size if int(step) == -1 else as_dim(-FloorDiv(-size, -step))
-        raise ValueError("a negative step needs known bounds")
-    start, stop = _bound(s.start, size, 0), _bound(s.stop, size, size)
-    length = as_dim(stop - start) if not (is_static(start) and is_static(stop)) else max(0, int(stop) - int(start))
-    return length if step == 1 else (-(-length // step) if is_static(length) else as_dim(-FloorDiv(-length, step)))
-
-
-@rule("getitem")
-def _getitem(a: Value, index: tuple[Any, ...]) -> Any:
-    used = sum(1 for i in index if i is not None and i is not Ellipsis)
-    out: list[Dim] = []
-    arrays: list[tuple[Dim, ...]] = []
-    first_array, split, axis = -1, False, 0
-    for i in index:
-        if i is None:
-            out.append(1)
-        elif i is Ellipsis:
-            skip = a.ndim - used
-            out.extend(a.dims[axis : axis + skip])
-            axis += skip
-        elif isinstance(i, slice):
-            out.append(sliced(a.dims[axis], i))
-            axis += 1
-        elif isinstance(i, Value) and i.kind == "array":
-            if first_array >= 0 and first_array != len(out):
-                split = True
-            first_array = len(out) if first_array < 0 else first_array
-            arrays.append(i.dims)
-            axis += 1
-        else:
-            axis += 1
-    out.extend(a.dims[axis:])
-    if arrays:
-        at = 0 if split else first_array
-        out[at:at] = broadcast(*arrays)
-    return tuple(out), a.dtype
 
 
 @rule("nn.LSTM")

@@ -12,7 +12,9 @@ from pytorch_to_mlx.graph.ir import Graph, Node, Value
 
 
 def to_text(graph: Graph, *, types: bool = True) -> str:
-    """One line a node: ``%3: float32[B, 64] = mx.add(%1, %2)  # model.layers.0``; values are renumbered."""
+    """One line a node: ``%3: float32[B, 64] = mx.add(%1, %2)  # model.layers.0``; values are
+    renumbered.
+    """
     names: dict[Value, str] = {}
     for path, p in graph.params.items():
         names[p.value] = f"@{path}"

@@ -2,7 +2,8 @@
 
 A lowering is registered under the source op's full name (``aten.add.Tensor``) or its packet
 (``aten.add``, all overloads). Its parameters are the schema's arguments by name; arrays are
-:class:`Value`, sizes are ints or sympy expressions, dtypes are :class:`DType`. It returns a value, or
+:class:`Value`, sizes are ints or sympy expressions, dtypes are :class:`DType`. It returns a value,
+or
 a tuple of values for an op with several results.
 """
 
@@ -35,7 +36,9 @@ class Registry:
         def register(fn: F) -> F:
             for name in names:
                 if name in self._table:
-                    raise ValueError(f"two lowerings for {name}: {self._table[name].__module__} and {fn.__module__}")
+                    raise ValueError(
+                        f"two lowerings for {name}: {self._table[name].__module__} and {fn.__module__}"
+                    )
                 self._table[name] = fn
             return fn
 

@@ -66,7 +66,12 @@ def matched(array: mx.array, dtype: str) -> mx.array:
     wanted = mlx_dtype(dtype)
     if array.dtype == wanted:
         return array
-    same_kind = any(mx.issubdtype(array.dtype, k) and mx.issubdtype(wanted, k) for k in (mx.floating, mx.integer))
-    if not same_kind and not (mx.issubdtype(array.dtype, mx.integer) and mx.issubdtype(wanted, mx.floating)):
+    same_kind = any(
+        mx.issubdtype(array.dtype, k) and mx.issubdtype(wanted, k)
+        for k in (mx.floating, mx.integer)
+    )
+    if not same_kind and not (
+        mx.issubdtype(array.dtype, mx.integer) and mx.issubdtype(wanted, mx.floating)
+    ):
         raise InputError(f"expected {dtype}, got {str(array.dtype).removeprefix('mlx.core.')}")
     return array.astype(wanted)

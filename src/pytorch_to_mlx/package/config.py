@@ -30,7 +30,12 @@ def tensor_json(value: Value, index: int, name: str) -> dict[str, Any]:
 
 
 def build_config(
-    graph: Graph, code: ModelCode, *, dims: dict[str, Any], source: dict[str, Any], versions: dict[str, str]
+    graph: Graph,
+    code: ModelCode,
+    *,
+    dims: dict[str, Any],
+    source: dict[str, Any],
+    versions: dict[str, str],
 ) -> dict[str, Any]:
     """The configuration as plain data; equal for equal conversions."""
     assert graph.in_tree is not None and graph.out_tree is not None
@@ -75,5 +80,7 @@ def main_dtype(code: ModelCode) -> str:
 def parameter_count(code: ModelCode) -> int:
     """Elements of all trainable weights."""
     return sum(
-        math.prod(int(d) for d in p.value.dims) for p in {id(p): p for p in code.weights.values()}.values() if p.kind == "parameter"
+        math.prod(int(d) for d in p.value.dims)
+        for p in {id(p): p for p in code.weights.values()}.values()
+        if p.kind == "parameter"
     )

@@ -23,12 +23,15 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     """
     if target.exists() or target.is_symlink():
         if not overwrite:
-            raise OutputError(f"{target} exists", hint="choose another folder or pass overwrite (--overwrite)")
+            raise OutputError(
+                f"{target} exists", hint="choose another folder or pass overwrite (--overwrite)"
+            )
         if target.is_symlink() or not target.is_dir():
             raise OutputError(f"{target} is no folder", hint="choose another output path")
         if any(target.iterdir()) and not (target / MARK).is_file():
             raise OutputError(
-                f"{target} holds files that are no converted model", hint="it is not overwritten; choose another folder"
+                f"{target} holds files that are no converted model",
+                hint="it is not overwritten; choose another folder",
             )
     parent = target.resolve().parent
     while not parent.exists():
@@ -39,7 +42,8 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def beside(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A working folder next to ``target`` that takes its place when the block ends without an error.
+    """A working folder next to ``target`` that takes its place when the block ends without an
+    error.
 
     Raises:
         OutputError: as :func:`check_target`, or the disk is full.
@@ -48,7 +52,9 @@ def beside(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     target = Path(os.path.abspath(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        work = Path(
+            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        )
         work.chmod(0o755)
     except OSError as error:
         raise OutputError(f"{target.parent} cannot be written: {error.strerror}") from error

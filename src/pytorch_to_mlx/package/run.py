@@ -1,4 +1,6 @@
-"""Runs a package: imports its ``model.py``, loads its weights, converts inputs by its ``config.json``."""
+"""Runs a package: imports its ``model.py``, loads its weights, converts inputs by its
+``config.json``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SourceError(f"{folder} is no converted model: {error}", hint="pass the folder that convert wrote") from error
+        raise SourceError(
+            f"{folder} is no converted model: {error}", hint="pass the folder that convert wrote"
+        ) from error
     if "pytorch_to_mlx" not in config.get("versions", {}):
         raise SourceError(f"{folder} has a config.json that pytorch_to_mlx did not write")
     return dict(config)
@@ -65,15 +69,20 @@ class Package:
         self._model = None
         return self.model
 
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[int, mx.array]]:
+    def bind(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[int, mx.array]]:
         """The emitted ``__call__``'s arguments from forward's, and every array leaf by index.
 
         Raises:
-            InputError: an input is missing, unknown, nested otherwise, or of the wrong rank or dtype.
+            InputError: an input is missing, unknown, nested otherwise, or of the wrong rank or
+                dtype.
         """
         keys = list(self.in_tree.keys)
         if len(args) > len(keys):
-            raise InputError(f"the model takes {len(keys)} inputs ({', '.join(keys)}), got {len(args)}")
+            raise InputError(
+                f"the model takes {len(keys)} inputs ({', '.join(keys)}), got {len(args)}"
+            )
         named = dict(zip(keys, args, strict=False))
         twice = [k for k in kwargs if k in named]
         if twice:
@@ -94,7 +103,9 @@ class Package:
             return value
         array = arrays.to_mlx(value)
         if array.ndim != len(spec["shape"]):
-            raise InputError(f"the input {name!r} must have {len(spec['shape'])} dims, got shape {tuple(array.shape)}")
+            raise InputError(
+                f"the input {name!r} must have {len(spec['shape'])} dims, got shape {tuple(array.shape)}"
+            )
         try:
             return arrays.matched(array, spec["dtype"])
         except InputError as error:
@@ -106,13 +117,19 @@ class Package:
         for spec in self.config["inputs"]:
             if spec.get("kind", "array") != "array":
                 continue
-            for axis, (size, dim) in enumerate(zip(leaves[spec["index"]].shape, spec["shape"], strict=True)):
+            for axis, (size, dim) in enumerate(
+                zip(leaves[spec["index"]].shape, spec["shape"], strict=True)
+            ):
                 where = f"dim {axis} of {spec['name']!r}"
                 if isinstance(dim, int) and size != dim:
-                    raise InputError(f"{where} must be {dim}, got {size}", hint="it was static at conversion")
+                    raise InputError(
+                        f"{where} must be {dim}, got {size}", hint="it was static at conversion"
+                    )
                 if isinstance(dim, str) and dim.isidentifier():
                     if seen.setdefault(dim, (size, where))[0] != size:
-                        raise InputError(f"{where} is {size} but {seen[dim][1]} is {seen[dim][0]}; they must be equal")
+                        raise InputError(
+                            f"{where} is {size} but {seen[dim][1]} is {seen[dim][0]}; they must be equal"
+                        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call, _ = self.bind(args, kwargs)

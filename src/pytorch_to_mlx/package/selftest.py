@@ -116,12 +116,16 @@ def readme(config: dict[str, Any], report: dict[str, Any]) -> str:
     """What the package is, how to run it, and what was measured."""
     inputs = ", ".join(i["name"] for i in config["inputs"])
     rows = "\n".join(
-        f"| `{t['name']}` | {t.get('dtype', t.get('kind'))} | {t.get('shape', '')} |" for t in config["inputs"]
+        f"| `{t['name']}` | {t.get('dtype', t.get('kind'))} | {t.get('shape', '')} |"
+        for t in config["inputs"]
     )
-    outs = "\n".join(f"| `{t['name']}` | {t.get('dtype')} | {t.get('shape')} |" for t in config["outputs"])
+    outs = "\n".join(
+        f"| `{t['name']}` | {t.get('dtype')} | {t.get('shape')} |" for t in config["outputs"]
+    )
     return f"""# {config["name"]} in MLX
 
-Converted from {config["source"]["description"]} by pytorch_to_mlx {config["versions"]["pytorch_to_mlx"]}:
+Converted from {config["source"]["description"]} by pytorch_to_mlx
+{config["versions"]["pytorch_to_mlx"]}:
 {config["parameters"]:,} parameters, {config["dtype"]}.
 
 ```python
@@ -160,7 +164,9 @@ def _parity(report: dict[str, Any]) -> str:
         for case in validation.get("cases", [])
         for o in case["outputs"]
     ]
-    table = "\n".join(["| case | output | max abs error | scale | |", "|---|---|---|---|---|", *lines[:40]])
+    table = "\n".join(
+        ["| case | output | max abs error | scale | |", "|---|---|---|---|---|", *lines[:40]]
+    )
     return f"\n## Parity: {validation['verdict']}\n\n{table}\n"
 
 
@@ -168,8 +174,13 @@ def _speed(report: dict[str, Any]) -> str:
     benchmark = report.get("benchmark")
     if not benchmark:
         return ""
-    lines = [f"| {r['name']} | {r.get('median_ms', 0):.2f} | {r.get('p95_ms', 0):.2f} |" for r in benchmark.get("rows", [])]
-    return "\n## Speed\n\n" + "\n".join(["| | median ms | p95 ms |", "|---|---|---|", *lines]) + "\n"
+    lines = [
+        f"| {r['name']} | {r.get('median_ms', 0):.2f} | {r.get('p95_ms', 0):.2f} |"
+        for r in benchmark.get("rows", [])
+    ]
+    return (
+        "\n## Speed\n\n" + "\n".join(["| | median ms | p95 ms |", "|---|---|---|", *lines]) + "\n"
+    )
 
 
 def _number(x: Any) -> str:

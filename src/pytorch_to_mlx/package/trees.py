@@ -15,7 +15,9 @@ def to_json(tree: Tree) -> dict[str, Any]:
     if tree.kind == "leaf":
         out["index"] = tree.index
     elif tree.kind == "const":
-        out["value"] = tree.value if isinstance(tree.value, (bool, int, float, str)) else repr(tree.value)
+        out["value"] = (
+            tree.value if isinstance(tree.value, (bool, int, float, str)) else repr(tree.value)
+        )
     elif tree.kind != "none":
         if tree.keys:
             out["keys"] = list(tree.keys)
@@ -38,7 +40,8 @@ def flatten(value: Any, tree: Tree, name: str = "") -> Iterator[tuple[int, str, 
     """``(index, name, leaf)`` of every array leaf of ``value``.
 
     Raises:
-        InputError: the value is not nested as the tree is, or a constant differs from the converted one.
+        InputError: the value is not nested as the tree is, or a constant differs from the converted
+            one.
     """
     if tree.kind == "leaf":
         if value is None:
@@ -55,7 +58,9 @@ def flatten(value: Any, tree: Tree, name: str = "") -> Iterator[tuple[int, str, 
         items = _fields(value, name)
         unknown = [k for k in items if k not in tree.keys and items[k] is not None]
         if unknown:
-            raise InputError(f"{name or 'the model'} takes no input {unknown[0]!r}; it takes {', '.join(map(str, tree.keys))}")
+            raise InputError(
+                f"{name or 'the model'} takes no input {unknown[0]!r}; it takes {', '.join(map(str, tree.keys))}"
+            )
         for key, child in zip(tree.keys, tree.children, strict=True):
             yield from flatten(items.get(key), child, f"{name}.{key}" if name else str(key))
     else:

@@ -24,7 +24,8 @@ from pytorch_to_mlx.weights import safetensors
 if TYPE_CHECKING:
     from pytorch_to_mlx.capture.program import Captured
 
-# Largest error of the golden outputs as a fraction of their scale. Half precision is judged against a
+# Largest error of the golden outputs as a fraction of their scale. Half precision is judged against
+# a
 # deep model's own rounding, which is about a percent of the scale.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 6e-2}
 GOLDEN = "golden.safetensors"
@@ -50,9 +51,7 @@ def write_package(folder: Path, job: Job, progress: Progress) -> None:
     with progress.stage("golden outputs"):
         golden = golden_arrays(job)
         mx.save_safetensors(str(folder / GOLDEN), golden, metadata={"format": "mlx"})
-    script = weights_script(
-        job.code.weights, aliases=job.captured.aliases, kept=job.kept
-    )
+    script = weights_script(job.code.weights, aliases=job.captured.aliases, kept=job.kept)
     (folder / "convert_weights.py").write_text(script, encoding="utf-8")
     write_weights(folder, job, progress)
     (folder / "test_model.py").write_text(selftest.test_source(folder.name), encoding="utf-8")
@@ -63,7 +62,11 @@ def finish_config(folder: Path, job: Job) -> None:
     files = sorted(p.name for p in folder.glob("model*.safetensors"))
     digests = {name: file_digest(folder / name) for name in files}
     tolerance = TOLERANCES.get(job.config["dtype"], TOLERANCES["float32"])
-    job.config["golden"] = {**job.config.get("golden", {}), "tolerance": tolerance, "sha256": digests}
+    job.config["golden"] = {
+        **job.config.get("golden", {}),
+        "tolerance": tolerance,
+        "sha256": digests,
+    }
     write_json(folder / "config.json", job.config)
 
 
@@ -79,7 +82,8 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-# -- golden outputs ------------------------------------------------------------------------------------
+# -- golden outputs
+# ------------------------------------------------------------------------------------
 
 
 def golden_arrays(job: Job) -> dict[str, mx.array]:
@@ -105,7 +109,8 @@ def stored(value: Any) -> mx.array:
     return arrays.to_mlx(value)
 
 
-# -- weights -------------------------------------------------------------------------------------------
+# -- weights
+# -------------------------------------------------------------------------------------------
 
 
 class SourceTensors(Mapping[str, mx.array]):

@@ -1,4 +1,6 @@
-"""What a pass is: a function that changes a graph in place and says what it did and what it refused."""
+"""What a pass is: a function that changes a graph in place and says what it did and what it
+refused.
+"""
 
 from __future__ import annotations
 

@@ -251,7 +251,8 @@ def tables(
             array = run(part, {s: min(n, *ends) for s, n in sizes.items()}, given)
         if array is None:
             return None
-        found.append(np.array(array))
+        low = array.dtype in (mx.bfloat16, mx.float16)  # numpy has no bfloat16
+        found.append(np.array(array.astype(mx.float32) if low else array))
     return found
 
 

@@ -6,7 +6,8 @@ Given::
     y = ops.conv2d(x, w)
 
 Result: ``@conv.weight`` is stored transposed (its recipe is the transpose) and ``y = ops.conv2d(x, @conv.weight)``.
-A value is folded when a run-time call uses it, its size is known, and it is no larger than the weights it
+A value is folded when a run-time call uses it, its size is known, and it is no larger than the
+weights it
 is made of (a broadcast stays in the code).
 """
 
@@ -25,7 +26,9 @@ def run(graph: Graph, report: PassReport) -> None:
     """Folds every maximal value that only weights determine."""
     param_of = graph.param_of()
     changing = {graph.params[p].value for p in graph.states if p in graph.params}
-    static: dict[Value, tuple[Node, ...]] = {p.value: () for p in graph.params.values() if p.value not in changing}
+    static: dict[Value, tuple[Node, ...]] = {
+        p.value: () for p in graph.params.values() if p.value not in changing
+    }
     for node in graph.nodes:
         if _foldable(node, static):
             for v in node.outputs:
@@ -35,7 +38,9 @@ def run(graph: Graph, report: PassReport) -> None:
         for v in node.outputs:
             if v not in static or v in param_of:
                 continue
-            outside = [u for u in v.users if u.target == RETURN or not all(o in static for o in u.outputs)]
+            outside = [
+                u for u in v.users if u.target == RETURN or not all(o in static for o in u.outputs)
+            ]
             if outside and _worth(v, static, param_of):
                 folded.append(_fold(graph, v, static, param_of))
                 report.applied += 1
@@ -44,7 +49,12 @@ def run(graph: Graph, report: PassReport) -> None:
 
 
 def _foldable(node: Node, static: dict[Value, tuple[Node, ...]]) -> bool:
-    if node.target in (RETURN, "host.item") or node.subgraphs or node.is_layer or ".random" in node.target:
+    if (
+        node.target in (RETURN, "host.item")
+        or node.subgraphs
+        or node.is_layer
+        or ".random" in node.target
+    ):
         return False
     inputs = node.inputs()
     if not inputs or not all(v in static for v in inputs):
@@ -71,7 +81,9 @@ def _bytes(v: Value) -> int:
     return math.prod(int(d) for d in v.dims) * DType(str(v.dtype)).size
 
 
-def _worth(value: Value, static: dict[Value, tuple[Node, ...]], param_of: dict[Value, Param]) -> bool:
+def _worth(
+    value: Value, static: dict[Value, tuple[Node, ...]], param_of: dict[Value, Param]
+) -> bool:
     sources = {i for n in _slice_of(value, static) for i in n.inputs() if i in param_of}
     return bool(sources) and _bytes(value) <= 2 * sum(_bytes(s) for s in sources)
 
@@ -132,8 +144,14 @@ def _recipe(
         for node in some:
             twin = Node(
                 node.target,
-                tuple(map_arg(a, lambda x: copies.get(x, x) if isinstance(x, Value) else x) for a in node.args),
-                {k: map_arg(a, lambda x: copies.get(x, x) if isinstance(x, Value) else x) for k, a in node.kwargs.items()},
+                tuple(
+                    map_arg(a, lambda x: copies.get(x, x) if isinstance(x, Value) else x)
+                    for a in node.args
+                ),
+                {
+                    k: map_arg(a, lambda x: copies.get(x, x) if isinstance(x, Value) else x)
+                    for k, a in node.kwargs.items()
+                },
                 scope=node.scope,
                 origin=node.origin,
             )

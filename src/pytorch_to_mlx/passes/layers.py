@@ -44,7 +44,13 @@ def run(graph: Graph, report: PassReport) -> None:
 
 
 def _replace(
-    graph: Graph, node: Node, target: str, args: tuple[Any, ...], config: dict[str, Any], params: dict[str, Value], method: str
+    graph: Graph,
+    node: Node,
+    target: str,
+    args: tuple[Any, ...],
+    config: dict[str, Any],
+    params: dict[str, Value],
+    method: str,
 ) -> Node:
     layer = Node(target, args, config, params=params, scope=node.scope, origin=node.origin)
     layer.method = method
@@ -71,7 +77,11 @@ def _optional(v: Any, weights: set[Value]) -> bool:
 
 def _linear(node: Node, weights: set[Value]) -> Plan | None:
     a = _bind(node, "x weight bias", {"bias": None})
-    if not _is_weight(a["weight"], weights, 2) or not _optional(a["bias"], weights) or a["x"].ndim < 1:
+    if (
+        not _is_weight(a["weight"], weights, 2)
+        or not _optional(a["bias"], weights)
+        or a["x"].ndim < 1
+    ):
         return None
     out, inp = a["weight"].dims
     params = {"weight": a["weight"]} | ({"bias": a["bias"]} if a["bias"] is not None else {})
@@ -84,7 +94,13 @@ def _embedding(node: Node, weights: set[Value]) -> Plan | None:
     if not _is_weight(a["weight"], weights, 2):
         return None
     rows, dims = a["weight"].dims
-    return "nn.Embedding", (a["ids"],), {"num_embeddings": rows, "dims": dims}, {"weight": a["weight"]}, ""
+    return (
+        "nn.Embedding",
+        (a["ids"],),
+        {"num_embeddings": rows, "dims": dims},
+        {"weight": a["weight"]},
+        "",
+    )
 
 
 def _spatial(value: Any, rank: int) -> Any:
@@ -94,8 +110,19 @@ def _spatial(value: Any, rank: int) -> Any:
 
 
 def _conv(rank: int, transposed: bool) -> Callable[[Node, set[Value]], Plan | None]:
-    names = "x weight bias stride padding output_padding dilation groups" if transposed else "x weight bias stride padding dilation groups"
-    defaults = {"bias": None, "stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
+    names = (
+        "x weight bias stride padding output_padding dilation groups"
+        if transposed
+        else "x weight bias stride padding dilation groups"
+    )
+    defaults = {
+        "bias": None,
+        "stride": 1,
+        "padding": 0,
+        "output_padding": 0,
+        "dilation": 1,
+        "groups": 1,
+    }
 
     def plan(node: Node, weights: set[Value]) -> Plan | None:
         a = _bind(node, names, defaults)
@@ -110,7 +137,12 @@ def _conv(rank: int, transposed: bool) -> Callable[[Node, set[Value]], Plan | No
             "out_channels": shape[0],
             "kernel_size": _spatial(tuple(kernel), rank) if rank > 1 else kernel[0],
         }
-        for key in ("stride", "padding", "dilation", *(("output_padding",) if transposed else ("groups",))):
+        for key in (
+            "stride",
+            "padding",
+            "dilation",
+            *(("output_padding",) if transposed else ("groups",)),
+        ):
             value = a[key]
             single = 0 if key in ("padding", "output_padding") else 1
             value = value if key == "groups" else _spatial(value, rank)
@@ -129,7 +161,9 @@ def _conv(rank: int, transposed: bool) -> Callable[[Node, set[Value]], Plan | No
 
 
 def _fits(config: dict[str, Any], rank: int, transposed: bool) -> bool:
-    """Whether MLX's layer takes these arguments (paddings that differ before and after are for ``ops``)."""
+    """Whether MLX's layer takes these arguments (paddings that differ before and after are for
+    ``ops``).
+    """
     import inspect
 
     import mlx.nn as nn
@@ -162,7 +196,11 @@ def _batch_norm(node: Node, weights: set[Value]) -> Plan | None:
     if not all(_is_weight(a[k], weights, 1) for k in ("mean", "var")):
         return None
     affine = a["weight"] is not None
-    if affine != (a["bias"] is not None) or not _optional(a["weight"], weights) or not _optional(a["bias"], weights):
+    if (
+        affine != (a["bias"] is not None)
+        or not _optional(a["weight"], weights)
+        or not _optional(a["bias"], weights)
+    ):
         return None
     params = {"running_mean": a["mean"], "running_var": a["var"]}
     config: dict[str, Any] = {"num_features": a["mean"].dims[0], "eps": a["eps"]}
@@ -175,9 +213,18 @@ def _batch_norm(node: Node, weights: set[Value]) -> Plan | None:
 
 def _group_norm(node: Node, weights: set[Value]) -> Plan | None:
     a = _bind(node, "x groups weight bias eps", {"weight": None, "bias": None, "eps": 1e-5})
-    if a["weight"] is None or a["bias"] is None or not all(_is_weight(a[k], weights, 1) for k in ("weight", "bias")):
+    if (
+        a["weight"] is None
+        or a["bias"] is None
+        or not all(_is_weight(a[k], weights, 1) for k in ("weight", "bias"))
+    ):
         return None
-    config = {"num_groups": a["groups"], "dims": a["weight"].dims[0], "eps": a["eps"], "pytorch_compatible": True}
+    config = {
+        "num_groups": a["groups"],
+        "dims": a["weight"].dims[0],
+        "eps": a["eps"],
+        "pytorch_compatible": True,
+    }
     return "nn.GroupNorm", (a["x"],), config, {"weight": a["weight"], "bias": a["bias"]}, ""
 
 
@@ -185,7 +232,12 @@ def _rope(node: Node, weights: set[Value]) -> Plan | None:
     a = _bind(node, "x dims", {"freqs": None, "scale": 1.0, "offset": 0})
     if a["freqs"] is not None or a["offset"] != 0 or isinstance(a["base"], Value):
         return None
-    config = {"dims": a["dims"], "traditional": a["traditional"], "base": a["base"], "scale": a["scale"]}
+    config = {
+        "dims": a["dims"],
+        "traditional": a["traditional"],
+        "base": a["base"],
+        "scale": a["scale"],
+    }
     return "nn.RoPE", (a["x"],), config, {}, ""
 
 
@@ -208,7 +260,11 @@ def _tie_embeddings(graph: Graph, report: PassReport) -> None:
     for owner, node in list(graph.walk()):
         if node.target not in ("nn.Linear", "ops.linear"):
             continue
-        a = {**dict(zip(("x", "weight", "bias"), node.args, strict=False)), **node.kwargs, **node.params}
+        a = {
+            **dict(zip(("x", "weight", "bias"), node.args, strict=False)),
+            **node.kwargs,
+            **node.params,
+        }
         table = tables.get(a.get("weight"))  # type: ignore[arg-type]
         if table is None:
             continue
@@ -216,5 +272,13 @@ def _tie_embeddings(graph: Graph, report: PassReport) -> None:
         if isinstance(bias, Value):
             report.refuse(node, "a tied output layer with a bias stays a plain product")
             continue
-        _replace(owner, node, "nn.Embedding", (node.args[0],), dict(table.kwargs), dict(table.params), "as_linear")
+        _replace(
+            owner,
+            node,
+            "nn.Embedding",
+            (node.args[0],),
+            dict(table.kwargs),
+            dict(table.params),
+            "as_linear",
+        )
         report.applied += 1

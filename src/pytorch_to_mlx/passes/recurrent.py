@@ -85,10 +85,14 @@ class _Stack:
                 for kind, end in zip(finals, ends, strict=True):
                     kind.append(end)
             x = outs[0] if len(outs) == 1 else call(mx.concatenate, tuple(outs), axis=-1)
-        ends = [f[0].reshape(1, *f[0].dims) if len(f) == 1 else call(mx.stack, tuple(f)) for f in finals]
+        ends = [
+            f[0].reshape(1, *f[0].dims) if len(f) == 1 else call(mx.stack, tuple(f)) for f in finals
+        ]
         return [x.transpose(1, 0, 2), *ends]
 
-    def _direction(self, x: Value, layer: int, direction: int, builder: Builder) -> tuple[Value, list[Value]]:
+    def _direction(
+        self, x: Value, layer: int, direction: int, builder: Builder
+    ) -> tuple[Value, list[Value]]:
         k = layer * self.directions + direction
         params, config = self._weights(k)
         step = slice(None, None, -1) if direction else None
@@ -99,7 +103,9 @@ class _Stack:
         result = call_layer(self.cell, args, params, **config)
         node = builder.nodes[-1]
         if self.layers * self.directions > 1:
-            node.label = ("backward" if direction else "forward") + (f"_{layer}" if self.layers > 1 else "")
+            node.label = ("backward" if direction else "forward") + (
+                f"_{layer}" if self.layers > 1 else ""
+            )
         results = result if isinstance(result, tuple) else (result,)
         ends = [call("getitem", r, (slice(None), -1)) for r in results]
         out = results[0]
@@ -110,7 +116,9 @@ class _Stack:
         w_ih, w_hh, *bias = self.params[k * each : (k + 1) * each]
         config = {"input_size": w_ih.dims[1], "hidden_size": w_hh.dims[1], "bias": bool(bias)}
         if self.cell == "nn.RNN":
-            return {"Wxh": w_ih, "Whh": w_hh} | ({"bias": bias[0] + bias[1]} if bias else {}), config
+            return {"Wxh": w_ih, "Whh": w_hh} | (
+                {"bias": bias[0] + bias[1]} if bias else {}
+            ), config
         params = {"Wx": w_ih, "Wh": w_hh}
         if bias and self.cell == "nn.LSTM":
             params["bias"] = bias[0] + bias[1]
@@ -126,11 +134,17 @@ class _Stack:
 def _is_zero(state: Any) -> bool:
     """Whether an initial state is all zeros by construction."""
     node = state.node if isinstance(state, Value) else None
-    while node is not None and node.target in ("mx.transpose", "mx.reshape", "mx.broadcast_to", "mx.astype", "getitem"):
+    while node is not None and node.target in (
+        "mx.transpose",
+        "mx.reshape",
+        "mx.broadcast_to",
+        "mx.astype",
+        "getitem",
+    ):
         first = node.args[0]
         node = first.node if isinstance(first, Value) else None
     return node is not None and (
-        node.target == "mx.zeros" or (node.target == "mx.full" and node.args[1] == 0) or node.target == "mx.zeros_like"
+        node.target == "mx.zeros"
+        or (node.target == "mx.full" and node.args[1] == 0)
+        or node.target == "mx.zeros_like"
     )
-
-

@@ -6,7 +6,8 @@ Given (``arange`` was merged for two modules and so lives in their parent)::
     %1 = mx.less(%0, ...)          # model
     %2 = mx.subtract(%0, ...)      # model.layers.0.attention
 
-Result: the attention has an ``arange`` of its own, instead of an argument that carries the parent's. A call is
+Result: the attention has an ``arange`` of its own, instead of an argument that carries the
+parent's. A call is
 copied into one deeper module at the most; what many modules share stays where it is, computed once.
 """
 
@@ -18,7 +19,12 @@ from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.passes.base import PassReport
 
 _SOURCES = frozenset(f"mx.{n}" for n in "arange zeros ones full eye tri linspace array".split())
-_VIEWS = frozenset({"getitem", *(f"mx.{n}" for n in "expand_dims reshape broadcast_to astype transpose squeeze".split())})
+_VIEWS = frozenset(
+    {
+        "getitem",
+        *(f"mx.{n}" for n in "expand_dims reshape broadcast_to astype transpose squeeze".split()),
+    }
+)
 
 
 def run(graph: Graph, report: PassReport) -> None:
@@ -45,13 +51,20 @@ def _is_cheap(node: Node) -> bool:
 
 
 def _users(node: Node, graph: Graph) -> tuple[dict[tuple[Frame, ...], list[Node]], list[Node]]:
-    """Users by the deeper module (direct child path) that they live in, and those at the node's own level."""
+    """Users by the deeper module (direct child path) that they live in, and those at the node's own
+    level.
+    """
     members = set(graph.nodes)
     depth = len(node.scope)
     inside: dict[tuple[Frame, ...], list[Node]] = {}
     elsewhere: list[Node] = []
     for user in node.output.users:
-        deeper = user.target != RETURN and user in members and user.scope[:depth] == node.scope and len(user.scope) > depth
+        deeper = (
+            user.target != RETURN
+            and user in members
+            and user.scope[:depth] == node.scope
+            and len(user.scope) > depth
+        )
         if deeper:
             inside.setdefault(user.scope, []).append(user)
         else:

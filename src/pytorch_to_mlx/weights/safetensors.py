@@ -1,6 +1,7 @@
 """Writes safetensors files one tensor at a time, so that the weights are never in memory twice.
 
-Format: https://github.com/huggingface/safetensors (8-byte little-endian header length, JSON header, data).
+Format: https://github.com/huggingface/safetensors (8-byte little-endian header length, JSON header,
+data).
 """
 
 from __future__ import annotations
@@ -62,9 +63,13 @@ def shards(entries: Iterable[Entry], limit: int = SHARD_BYTES) -> list[list[Entr
 
 
 def write(
-    folder: Path, entries: list[Entry], tensors: Iterator[tuple[str, mx.array]], limit: int = SHARD_BYTES
+    folder: Path,
+    entries: list[Entry],
+    tensors: Iterator[tuple[str, mx.array]],
+    limit: int = SHARD_BYTES,
 ) -> list[str]:
-    """Writes ``model.safetensors`` (or shards with an index); ``tensors`` must come in the entries' order.
+    """Writes ``model.safetensors`` (or shards with an index); ``tensors`` must come in the entries'
+    order.
 
     Returns the file names.
 
@@ -82,7 +87,10 @@ def write(
         raise WeightError(f"the weight {extra[0]!r} was not expected")
     if len(groups) > 1:
         weight_map = {e.name: n for n, g in zip(names, groups, strict=True) for e in g}
-        index = {"metadata": {"total_size": sum(e.bytes for e in entries)}, "weight_map": weight_map}
+        index = {
+            "metadata": {"total_size": sum(e.bytes for e in entries)},
+            "weight_map": weight_map,
+        }
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
     return names
 
@@ -92,8 +100,14 @@ def _write_file(path: Path, entries: list[Entry], tensors: Iterator[tuple[str, m
     at = 0
     for e in entries:
         if e.dtype not in _NAMES:
-            raise WeightError(f"the weight {e.name!r} has dtype {e.dtype}, which safetensors cannot hold for MLX")
-        header[e.name] = {"dtype": _NAMES[e.dtype], "shape": list(e.shape), "data_offsets": [at, at + e.bytes]}
+            raise WeightError(
+                f"the weight {e.name!r} has dtype {e.dtype}, which safetensors cannot hold for MLX"
+            )
+        header[e.name] = {
+            "dtype": _NAMES[e.dtype],
+            "shape": list(e.shape),
+            "data_offsets": [at, at + e.bytes],
+        }
         at += e.bytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

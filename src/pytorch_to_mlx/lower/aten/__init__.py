@@ -1,4 +1,6 @@
-"""Lowerings of ATen ops (and the few torch and transformers ops that exported programs hold), by family."""
+"""Lowerings of ATen ops (and the few torch and transformers ops that exported programs hold), by
+family.
+"""
 
 from __future__ import annotations
 

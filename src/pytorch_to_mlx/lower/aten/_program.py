@@ -1,6 +1,7 @@
 """Lowers an exported program: walks the FX graph and calls each op's lowering.
 
-Every result is checked against the metadata that torch recorded: its rank must agree and its dtype is
+Every result is checked against the metadata that torch recorded: its rank must agree and its dtype
+is
 brought to torch's where MLX promotes differently.
 """
 
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
     from pytorch_to_mlx.capture.program import Captured
 
-DROPPED_KWARGS = {"layout", "device", "pin_memory", "memory_format", "non_blocking", "requires_grad"}
+DROPPED_KWARGS = {
+    "layout",
+    "device",
+    "pin_memory",
+    "memory_format",
+    "non_blocking",
+    "requires_grad",
+}
 ASSERTIONS = (
     "aten._assert_tensor_metadata",
     "aten._assert_scalar",
@@ -96,7 +104,9 @@ class _Lowering:
                     env[node] = value
                     self.graph.inputs.append(value)
                 elif _is_symbolic(val):
-                    value = Value((), None, kind=_host_kind(val), hint=self.captured.input_names[user])
+                    value = Value(
+                        (), None, kind=_host_kind(val), hint=self.captured.input_names[user]
+                    )
                     value.symbol = to_expr(val)
                     env[node] = value.symbol
                     self.graph.inputs.append(value)
@@ -107,8 +117,12 @@ class _Lowering:
             if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
                 path = self.captured.canonical(spec.target)
                 if path not in self.graph.params:
-                    kind = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer"}.get(spec.kind, "constant")
-                    self.graph.params[path] = Param(path, self._value(val, hint=path), kind, sources=(path,))
+                    kind = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer"}.get(
+                        spec.kind, "constant"
+                    )
+                    self.graph.params[path] = Param(
+                        path, self._value(val, hint=path), kind, sources=(path,)
+                    )
                 env[node] = self.graph.params[path].value
             else:
                 env[node] = None
@@ -128,9 +142,13 @@ class _Lowering:
             elif spec.kind == OutputKind.BUFFER_MUTATION:
                 states[self.captured.canonical(spec.target)] = value
             elif spec.kind == OutputKind.USER_INPUT_MUTATION:
-                self.graph.notes.append(f"the source changes its input {spec.target!r} in place; the converted model does not")
+                self.graph.notes.append(
+                    f"the source changes its input {spec.target!r} in place; the converted model does not"
+                )
             elif spec.kind != OutputKind.TOKEN:
-                raise LoweringError(f"an output of kind {spec.kind.name} cannot be converted", op=spec.kind.name)
+                raise LoweringError(
+                    f"an output of kind {spec.kind.name} cannot be converted", op=spec.kind.name
+                )
         self.graph.out_tree = self.captured.out_tree
         for path in states:
             self.graph.states[path] = len(results) + len(self.graph.states)
@@ -155,8 +173,8 @@ class _Lowering:
 
         val = node.meta.get("val")
         if node.target is operator.getitem:
-            source, index = self._resolve(node.args, env)
-            return None if source is None else source[index]
+            source = self._resolve(node.args[0], env)
+            return None if source is None else source[node.args[1]]
         if not isinstance(node.target, torch._ops.OpOverload):
             if isinstance(node.target, torch._ops.HigherOrderOperator):
                 return self._higher_order(node, env, builder)
@@ -166,14 +184,18 @@ class _Lowering:
         name = op_name(node.target)
         if name.startswith(ASSERTIONS):
             return None
-        if (_is_symbolic(val) or isinstance(val, (int, float, bool))) and "item" not in name and "_local_scalar_dense" not in name:
+        if (
+            (_is_symbolic(val) or isinstance(val, (int, float, bool)))
+            and "item" not in name
+            and "_local_scalar_dense" not in name
+        ):
             return to_expr(val)
         lowering = self.table.find(name)
         if lowering is None:
             return self._refuse(node, "no lowering is known for this op")
         try:
             args, kwargs = self._bind(node, env)
-            if any(a is _FAILED for a in (*args, *kwargs.values())):
+            if args is _FAILED or any(a is _FAILED for a in (*args, *kwargs.values())):
                 return _FAILED
             if _is_symbolic(val) or isinstance(val, (int, float, bool)):
                 return self._host(lowering(*args, **kwargs), val)
@@ -199,10 +221,16 @@ class _Lowering:
             value.kind = _host_kind(val)
         return expr
 
-    def _bind(self, node: fx.Node, env: dict[fx.Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional arguments as given; keyword arguments without those that only torch cares about."""
+    def _bind(
+        self, node: fx.Node, env: dict[fx.Node, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional arguments as given; keyword arguments without those that only torch cares
+        about.
+        """
         args = self._resolve(node.args, env)
-        kwargs = {k: self._resolve(a, env) for k, a in node.kwargs.items() if k not in DROPPED_KWARGS}
+        kwargs = {
+            k: self._resolve(a, env) for k, a in node.kwargs.items() if k not in DROPPED_KWARGS
+        }
         return args, kwargs
 
     def _resolve(self, arg: Any, env: dict[fx.Node, Any]) -> Any:
@@ -229,14 +257,20 @@ class _Lowering:
         if isinstance(val, (list, tuple)):
             results = result if isinstance(result, (list, tuple)) else (result,)
             if len(results) != len(val):
-                raise LoweringError(f"the lowering gives {len(results)} results where torch gives {len(val)}")
-            return tuple(self._stamp(r, v, node, builder) for r, v in zip(results, val, strict=True))
+                raise LoweringError(
+                    f"the lowering gives {len(results)} results where torch gives {len(val)}"
+                )
+            return tuple(
+                self._stamp(r, v, node, builder) for r, v in zip(results, val, strict=True)
+            )
         if not _is_tensor(val) or not isinstance(result, Value):
             return result
         shape = tuple(to_expr(d) for d in val.shape)
         dtype = torch_dtype(val.dtype)
         if result.shape is not None and len(result.shape) != len(shape):
-            raise LoweringError(f"the lowering gives rank {len(result.shape)} where torch has shape {tuple(val.shape)}")
+            raise LoweringError(
+                f"the lowering gives rank {len(result.shape)} where torch has shape {tuple(val.shape)}"
+            )
         if result.dtype is None:
             result.dtype = dtype
         if result.shape is None:
@@ -256,7 +290,12 @@ class _Lowering:
     def _refuse(self, node: fx.Node, reason: str) -> Any:
         scope, origin = self._scope(node), self._origin(node)
         self.unsupported.append(
-            UnsupportedOp(op=origin.op, module_path=scope[-1].path if scope else "", origin=str(origin), reason=reason)
+            UnsupportedOp(
+                op=origin.op,
+                module_path=scope[-1].path if scope else "",
+                origin=str(origin),
+                reason=reason,
+            )
         )
         return _FAILED
 
@@ -279,7 +318,11 @@ class _Lowering:
 
 
 class _Failed:
-    """Stands for the result of an op that could not be lowered, so that all such ops are found in one run."""
+    """Stands for the result of an op that could not be lowered, so that all such ops are found in
+    one run.
+    """
+
+    __iter__ = None  # it has no length: unpacking it must fail, not run for ever
 
     def __getitem__(self, index: Any) -> _Failed:
         return self
@@ -297,17 +340,22 @@ def op_name(target: Any) -> str:
 def torch_dtype(dtype: torch.dtype) -> DType:
     """MLX's name of a torch dtype.
 
-    float64 becomes float32 and complex128 complex64 (MLX cannot store the former and lacks the latter).
+    float64 becomes float32 and complex128 complex64 (MLX cannot store the former and lacks the
+    latter).
 
     Raises:
         Unsupported: MLX has no such dtype (quantized, float8, ...).
     """
     name = str(dtype).removeprefix("torch.")
-    name = {"float64": "float32", "complex128": "complex64", "complex32": "complex64"}.get(name, name)
+    name = {"float64": "float32", "complex128": "complex64", "complex32": "complex64"}.get(
+        name, name
+    )
     from pytorch_to_mlx.graph.dtypes import NAMES
 
     if name not in NAMES:
-        raise Unsupported(f"MLX has no dtype {name}; convert the tensor to a floating or integer type first")
+        raise Unsupported(
+            f"MLX has no dtype {name}; convert the tensor to a floating or integer type first"
+        )
     return DType(name)
 
 

@@ -93,7 +93,9 @@ def _convert(expr: Any) -> Any:
     name = expr.func.__name__
     if name in _FUNCTIONS:
         return _FUNCTIONS[name](*args)
-    if isinstance(expr, (sympy.Add, sympy.Mul, sympy.Pow, sympy.Rel, sympy.And, sympy.Or, sympy.Not)):
+    if isinstance(
+        expr, (sympy.Add, sympy.Mul, sympy.Pow, sympy.Rel, sympy.And, sympy.Or, sympy.Not)
+    ):
         return expr.func(*args)
     if isinstance(expr, sympy.Piecewise):
         value: Any = args[-1].args[0]

@@ -1,8 +1,10 @@
 """Keeps arrays in the axis order that their users want and drops the transposes in between.
 
-A value is a physical array and a permutation; ``transpose`` only changes the permutation. Calls that do
+A value is a physical array and a permutation; ``transpose`` only changes the permutation. Calls
+that do
 not care about the order of axes (elementwise, reductions, softmax, concatenation, slices, padding) work on the
-physical array with their axes remapped; all others get the logical order, by one transpose where needed.
+physical array with their axes remapped; all others get the logical order, by one transpose where
+needed.
 
 Given (channels-first source, convolutions lowered to channels-last)::
 
@@ -57,19 +59,26 @@ class _Layout:
             for node in list(self.graph.nodes):
                 self._node(node)
         for node in reversed(list(self.graph.nodes)):
-            if node.target in ("mx.transpose", "mx.swapaxes") and not any(v.uses for v in node.outputs):
+            if node.target in ("mx.transpose", "mx.swapaxes") and not any(
+                v.uses for v in node.outputs
+            ):
                 self.graph.erase(node)
 
     def place(self, v: Value) -> tuple[Value, Perm]:
         return self.at.get(v) or (v, identity(v.ndim if v.shape is not None else 0))
 
-    # -- dispatch ------------------------------------------------------------------------------------
+    # -- dispatch
+    # ------------------------------------------------------------------------------------
 
     def _node(self, node: Node) -> None:
         if node.target in ("mx.transpose", "mx.swapaxes") and not node.kwargs:
             self._transpose(node)
             return
-        moved = any(not is_identity(self.place(v)[1]) or v in self.at for v in node.inputs() if v.kind == "array")
+        moved = any(
+            not is_identity(self.place(v)[1]) or v in self.at
+            for v in node.inputs()
+            if v.kind == "array"
+        )
         if not moved:
             return
         for sub in node.subgraphs.values():
@@ -103,7 +112,8 @@ class _Layout:
             "mx.broadcast_to": self._broadcast_to,
         }.get(t)
 
-    # -- moving values -------------------------------------------------------------------------------
+    # -- moving values
+    # -------------------------------------------------------------------------------
 
     def _transpose(self, node: Node) -> None:
         x = node.args[0]
@@ -117,7 +127,11 @@ class _Layout:
             axes: Perm = tuple(order)
         else:
             given = node.args[1] if len(node.args) > 1 else None
-            axes = tuple(reversed(range(x.ndim))) if given is None else tuple(int(a) % x.ndim for a in given)
+            axes = (
+                tuple(reversed(range(x.ndim)))
+                if given is None
+                else tuple(int(a) % x.ndim for a in given)
+            )
         self.at[node.output] = (source, after_transpose(perm, axes))
         self.maker[node.output] = node
         self.graph.replaced.setdefault(node.output, source)
@@ -186,11 +200,16 @@ class _Layout:
                 logical_value = call("mx.expand_dims", logical_value, tuple(range(rank - v.ndim)))
             return _transposed(logical_value, perm)
 
-    # -- rules ---------------------------------------------------------------------------------------
+    # -- rules
+    # ---------------------------------------------------------------------------------------
 
     def _elementwise(self, node: Node) -> bool:
         out = node.output
-        arrays = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, Value) and a.kind == "array"]
+        arrays = [
+            a
+            for a in (*node.args, *node.kwargs.values())
+            if isinstance(a, Value) and a.kind == "array"
+        ]
         full = [v for v in arrays if v.ndim == out.ndim]
         moved = [self.place(v)[1] for v in full if not is_identity(self.place(v)[1])]
         if not moved or any(self._stays(v) for v in full):
@@ -198,13 +217,21 @@ class _Layout:
         perm = moved[0]
 
         def align(a: Any) -> Any:
-            return self._aligned(a, out.ndim, perm, node) if isinstance(a, Value) and a.kind == "array" else a
+            return (
+                self._aligned(a, out.ndim, perm, node)
+                if isinstance(a, Value) and a.kind == "array"
+                else a
+            )
 
-        node.set_args(tuple(align(a) for a in node.args), {k: align(a) for k, a in node.kwargs.items()})
+        node.set_args(
+            tuple(align(a) for a in node.args), {k: align(a) for k, a in node.kwargs.items()}
+        )
         return self._moved(out, perm)
 
     def _stays(self, v: Value) -> bool:
-        """Whether a full-rank operand in logical order would cost a real transpose to move (weights are free)."""
+        """Whether a full-rank operand in logical order would cost a real transpose to move (weights
+        are free).
+        """
         source, perm = self.place(v)
         if not is_identity(perm) or source in self.weights:
             return False
@@ -217,7 +244,9 @@ class _Layout:
         position = targets.AXIS_POSITION.get(node.target, 1)
         if len(node.args) > position:
             args = node.args
-            return args[position], lambda a: node.set_args((*args[:position], a, *args[position + 1 :]))
+            return args[position], lambda a: node.set_args(
+                (*args[:position], a, *args[position + 1 :])
+            )
         return None, lambda a: None
 
     def _reduction(self, node: Node) -> bool:
@@ -225,7 +254,11 @@ class _Layout:
         source, perm = self.place(x)
         axis, _ = self._axis_argument(node)
         rank = x.ndim
-        axes = set(range(rank)) if axis is None else {int(a) % rank for a in (axis if isinstance(axis, tuple) else (axis,))}
+        axes = (
+            set(range(rank))
+            if axis is None
+            else {int(a) % rank for a in (axis if isinstance(axis, tuple) else (axis,))}
+        )
         if axis is None and node.target in targets.INDEX_REDUCTIONS:
             return False
         self._rewrite_args(node, lambda v: self.place(v)[0])
@@ -253,7 +286,10 @@ class _Layout:
     def _last_axis(self, node: Node) -> bool:
         x = node.args[0]
         source, perm = self.place(x)
-        if any(isinstance(a, Value) and a in self.at for a in node.args[1:]) or perm[-1] != x.ndim - 1:
+        if (
+            any(isinstance(a, Value) and a in self.at for a in node.args[1:])
+            or perm[-1] != x.ndim - 1
+        ):
             return False
         node.set_args((source, *node.args[1:]))
         return self._moved(node.output, perm)
@@ -288,7 +324,11 @@ class _Layout:
     def _pad(self, node: Node) -> bool:
         x, widths, *rest = node.args
         source, perm = self.place(x)
-        if not isinstance(widths, tuple) or len(widths) != x.ndim or not all(isinstance(w, tuple) for w in widths):
+        if (
+            not isinstance(widths, tuple)
+            or len(widths) != x.ndim
+            or not all(isinstance(w, tuple) for w in widths)
+        ):
             return False
         node.set_args((source, permuted(widths, perm), *rest))
         return self._moved(node.output, perm)

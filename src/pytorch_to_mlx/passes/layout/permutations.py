@@ -43,7 +43,8 @@ def drop_axes(perm: Perm, axes: set[int]) -> Perm:
 
 
 def insert_axes(perm: Perm, axes: Sequence[int]) -> Perm:
-    """The permutation after new logical ``axes`` (positions in the result) are added, physically in front
+    """The permutation after new logical ``axes`` (positions in the result) are added, physically in
+    front
     of the axis that follows them logically (last when none does)."""
     rank = len(perm) + len(axes)
     new = set(axes)
@@ -55,7 +56,9 @@ def insert_axes(perm: Perm, axes: Sequence[int]) -> Perm:
     return tuple(out)
 
 
-def reshape_groups(old: Sequence[Dim], new: Sequence[Dim]) -> list[tuple[list[int], list[int]]] | None:
+def reshape_groups(
+    old: Sequence[Dim], new: Sequence[Dim]
+) -> list[tuple[list[int], list[int]]] | None:
     """Pairs of old and new axes whose sizes multiply to the same; None where that is not provable."""
     groups: list[tuple[list[int], list[int]]] = []
     i = j = 0

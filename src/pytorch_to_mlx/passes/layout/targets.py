@@ -2,16 +2,139 @@
 
 from __future__ import annotations
 
-_ELEMENTWISE_MX = ["exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "sigmoid", "erf", "erfinv", "negative", "floor", "ceil", "round", "sign", "square", "abs", "conjugate", "real", "imag", "stop_gradient", "bitwise_invert", "isnan", "isinf", "isfinite", "isneginf", "isposinf", "logical_not", "reciprocal", "astype", "nan_to_num", "add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "floor_divide", "remainder", "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "logaddexp", "arctan2", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "where", "clip", "zeros_like", "ones_like"]
-_ELEMENTWISE_NN = ["relu", "relu6", "silu", "gelu", "gelu_approx", "gelu_fast_approx", "sigmoid", "tanh", "elu", "selu", "celu", "leaky_relu", "softplus", "softsign", "mish", "hardswish", "hard_tanh", "log_sigmoid", "hard_shrink", "softshrink", "step"]
+_ELEMENTWISE_MX = [
+    "exp",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "sigmoid",
+    "erf",
+    "erfinv",
+    "negative",
+    "floor",
+    "ceil",
+    "round",
+    "sign",
+    "square",
+    "abs",
+    "conjugate",
+    "real",
+    "imag",
+    "stop_gradient",
+    "bitwise_invert",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "isneginf",
+    "isposinf",
+    "logical_not",
+    "reciprocal",
+    "astype",
+    "nan_to_num",
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "maximum",
+    "minimum",
+    "power",
+    "floor_divide",
+    "remainder",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "left_shift",
+    "right_shift",
+    "logaddexp",
+    "arctan2",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "logical_and",
+    "logical_or",
+    "where",
+    "clip",
+    "zeros_like",
+    "ones_like",
+]
+_ELEMENTWISE_NN = [
+    "relu",
+    "relu6",
+    "silu",
+    "gelu",
+    "gelu_approx",
+    "gelu_fast_approx",
+    "sigmoid",
+    "tanh",
+    "elu",
+    "selu",
+    "celu",
+    "leaky_relu",
+    "softplus",
+    "softsign",
+    "mish",
+    "hardswish",
+    "hard_tanh",
+    "log_sigmoid",
+    "hard_shrink",
+    "softshrink",
+    "step",
+]
 
 ELEMENTWISE = frozenset({f"mx.{n}" for n in _ELEMENTWISE_MX} | {f"nn.{n}" for n in _ELEMENTWISE_NN})
 
-REDUCTIONS = frozenset(f"mx.{n}" for n in ["sum", "prod", "mean", "var", "std", "logsumexp", "max", "min", "all", "any", "argmax", "argmin"])
+REDUCTIONS = frozenset(
+    f"mx.{n}"
+    for n in [
+        "sum",
+        "prod",
+        "mean",
+        "var",
+        "std",
+        "logsumexp",
+        "max",
+        "min",
+        "all",
+        "any",
+        "argmax",
+        "argmin",
+    ]
+)
 INDEX_REDUCTIONS = frozenset({"mx.argmax", "mx.argmin"})
 
 ALONG_AXIS = frozenset(
-    f"mx.{n}" for n in ["softmax", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "sort", "argsort", "repeat", "roll"]
+    f"mx.{n}"
+    for n in [
+        "softmax",
+        "cumsum",
+        "cumprod",
+        "cummax",
+        "cummin",
+        "logcumsumexp",
+        "sort",
+        "argsort",
+        "repeat",
+        "roll",
+    ]
 )
 
 # The last axis is what they work on; the others are a batch.
