@@ -161,14 +161,13 @@ def _cast(
 
 def _decompose(captured: Captured) -> Captured:
     """Opens composite ops that have no lowering but a decomposition in torch."""
+    from pytorch_to_mlx.capture.normalise import replace_program
     from pytorch_to_mlx.lower.aten import load_families
     from pytorch_to_mlx.lower.aten._decompose import decompose_unknown
 
     table = load_families()
-    captured.program = decompose_unknown(
-        captured.program, lambda name: table.find(name) is not None
-    )
-    return captured
+    program = decompose_unknown(captured.program, lambda name: table.find(name) is not None)
+    return captured if program is captured.program else replace_program(captured, program)
 
 
 def _lower(captured: Captured) -> Graph:
@@ -193,11 +192,11 @@ def _job(graph: Graph, captured: Captured, opened: OpenedSource) -> Job:
     versions = reporting.torch_versions()
     source = {"kind": opened.kind, "description": opened.description, "sha256": opened.sha256}
     config = build_config(graph, code, dims=captured.dims, source=source, versions=versions)
-    state = set(captured.persistent) if hasattr(captured, "persistent") else None
+    state = set(captured.persistent)
     kept = {
         name
         for name, p in code.weights.items()
-        if p.kind == "constant" or (state is not None and not all(s in state for s in p.sources))
+        if p.kind == "constant" or not all(s in state for s in p.sources)
     }
     return Job(captured, code, config, kept)
 

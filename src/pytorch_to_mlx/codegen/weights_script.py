@@ -183,7 +183,8 @@ def _rules(groups: Mapping[str, list[tuple[str, tuple[str, ...]]]]) -> tuple[lis
         count = len(members[0][1])
         names = ", ".join(f"s{i}" for i in range(count))
         lines.append(f"    if name in {table}:")
-        lines.append(f"        {names}{',' if count == 1 else ''} = {table}[name]")
+        if count:
+            lines.append(f"        {names}{',' if count == 1 else ''} = {table}[name]")
         lines.append(f"        return {text}")
     renamed = {name: sources[0] for name, sources in plain if name != sources[0]}
     tables.append(f"# Weights whose name differs from the source's.\nRENAMED = {renamed!r}")
