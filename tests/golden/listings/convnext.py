@@ -1,0 +1,136 @@
+"""ConvNextForImageClassification in MLX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+
+
+class ConvNextEmbeddings(nn.Module):
+    """ConvNextEmbeddings (modeling_convnext.py:65)."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch_embeddings = nn.Conv2d(3, 8, 4, stride=4)
+        self.layernorm = nn.LayerNorm(8, eps=1e-06)
+
+    def __call__(self, pixel_values: mx.array) -> mx.array:
+        return self.layernorm(self.patch_embeddings(pixel_values.transpose(0, 2, 3, 1)))
+
+
+class ConvNextLayer(nn.Module):
+    """ConvNextLayer (modeling_convnext.py:114)."""
+
+    def __init__(self, in_channels: int, output_dims: int):
+        super().__init__()
+        self.dwconv = nn.Conv2d(in_channels, in_channels, 7, padding=3, groups=in_channels)
+        self.layernorm = nn.LayerNorm(in_channels, eps=1e-06)
+        self.pwconv1 = nn.Linear(in_channels, output_dims)
+        self.pwconv2 = nn.Linear(output_dims, in_channels)
+        self.layer_scale_parameter = mx.zeros((in_channels,))
+
+    def __call__(self, features: mx.array) -> mx.array:
+        features2 = self.layer_scale_parameter * self.pwconv2(
+            nn.gelu(self.pwconv1(self.layernorm(self.dwconv(features))))
+        )
+        return features + features2
+
+
+class ConvNextStage(nn.Module):
+    """ConvNextStage (modeling_convnext.py:157)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = [ConvNextLayer(8, 32) for _ in range(2)]
+
+    def __call__(self, features: mx.array) -> mx.array:
+        for layer in self.layers:
+            features = layer(features)
+        return features
+
+
+class ConvNextStageWithDownsamplingLayer(nn.Module):
+    """ConvNextStage (modeling_convnext.py:157)."""
+
+    def __init__(self):
+        super().__init__()
+        self.downsampling_layer = [nn.LayerNorm(8, eps=1e-06), nn.Conv2d(8, 16, 2, stride=2)]
+        self.layers = [ConvNextLayer(16, 64) for _ in range(2)]
+
+    def __call__(self, features: mx.array) -> mx.array:
+        for layer in self.downsampling_layer:
+            features = layer(features)
+        for layer in self.layers:
+            features = layer(features)
+        return features
+
+
+class ConvNextStageWithDownsamplingLayer2(nn.Module):
+    """ConvNextStage (modeling_convnext.py:157)."""
+
+    def __init__(self):
+        super().__init__()
+        self.downsampling_layer = [nn.LayerNorm(16, eps=1e-06), nn.Conv2d(16, 24, 2, stride=2)]
+        self.layers = [ConvNextLayer(24, 96)]
+
+    def __call__(self, features: mx.array) -> mx.array:
+        for layer in self.downsampling_layer:
+            features = layer(features)
+        features = self.layers[0](features)
+        return features
+
+
+class ConvNextEncoder(nn.Module):
+    """ConvNextEncoder (modeling_convnext.py:210)."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = [
+            ConvNextStage(),
+            ConvNextStageWithDownsamplingLayer(),
+            ConvNextStageWithDownsamplingLayer2(),
+        ]
+
+    def __call__(self, x: mx.array) -> mx.array:
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+class ConvNextModel(nn.Module):
+    """ConvNextModel (modeling_convnext.py:251)."""
+
+    def __init__(self):
+        super().__init__()
+        self.embeddings = ConvNextEmbeddings()
+        self.encoder = ConvNextEncoder()
+        self.layernorm = nn.LayerNorm(24, eps=1e-12)
+
+    def __call__(self, pixel_values: mx.array) -> mx.array:
+        return self.layernorm(mx.mean(self.encoder(self.embeddings(pixel_values)), axis=(1, 2)))
+
+
+class ConvNextForImageClassification(nn.Module):
+    """ConvNextForImageClassification (modeling_convnext.py:293)."""
+
+    def __init__(self):
+        super().__init__()
+        self.convnext = ConvNextModel()
+        self.classifier = nn.Linear(24, 6)
+
+    def __call__(self, pixel_values: mx.array) -> dict[str, mx.array]:
+        """pixel_values: float32[B, 3, T, S] -> float32[B, 6]"""
+        return {"logits": self.classifier(self.convnext(pixel_values))}
+
+
+def load(path: str | Path = Path(__file__).parent) -> ConvNextForImageClassification:
+    """The model with the weights of the package folder ``path`` (``model*.safetensors``)."""
+    model = ConvNextForImageClassification()
+    weights: dict[str, mx.array] = {}
+    for file in sorted(Path(path).glob("model*.safetensors")):
+        weights.update(mx.load(str(file)))
+    model.load_weights(list(weights.items()), strict=True)
+    model.eval()
+    return model

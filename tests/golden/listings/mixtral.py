@@ -1,0 +1,278 @@
+"""MixtralForCausalLM in MLX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+
+
+def histc(x: mx.array, bins: int = 100, low: float = 0, high: float = 0) -> mx.array:
+    """``torch.histc``: counts, in the dtype of ``x``, of equal bins from ``low`` to ``high``.
+
+    Equal limits mean the range of the data. Elements outside, and NaN, count nowhere.
+    """
+    flat = x.reshape(-1)
+    start, stop = mx.array(low, dtype=x.dtype), mx.array(high, dtype=x.dtype)
+    if low == high and flat.size > 0:
+        start, stop = mx.min(flat), mx.max(flat)
+    same = start == stop
+    start, stop = mx.where(same, start - 1, start), mx.where(same, stop + 1, stop)
+    inside = (flat >= start) & (flat <= stop)
+    place = mx.where(inside, (flat - start) * bins / (stop - start), 0)
+    place = mx.minimum(place.astype(mx.int32), bins - 1)
+    return mx.zeros((bins,), dtype=x.dtype).at[place].add(inside.astype(x.dtype))
+
+
+def nonzero_tuple(x: mx.array) -> tuple[mx.array, ...]:
+    """Coordinates of the non-zero elements, one int64 [n] array an axis, in row-major order.
+
+    ``torch.nonzero(as_tuple=True)``. The length depends on the values, so this evaluates ``x``.
+    """
+    shape = x.shape if x.ndim > 0 else (1,)
+    mask = (x != 0).reshape(-1)
+    slots = mx.cumsum(mask.astype(mx.int32))
+    count = int(slots[-1]) if mask.size else 0
+    # Element k of the answer is written by the k-th hit; all misses share one slot past the end.
+    flat = mx.zeros((count + 1,), dtype=mx.int64)
+    if mask.size:
+        flat[mx.where(mask, slots - 1, count)] = mx.arange(mask.size, dtype=mx.int64)
+    flat = flat[:count]
+    coordinates = []
+    for size in reversed(shape):
+        coordinates.append(flat % size if size else flat)
+        flat = flat // size if size else flat
+    return tuple(reversed(coordinates))
+
+
+def expand_mask_indices(
+    x: mx.array, indices: tuple[mx.array | None, ...]
+) -> tuple[mx.array, tuple[mx.array | None, ...]]:
+    """Replace every bool (or uint8) index by the coordinates it selects; evaluates those masks."""
+    expanded: list[mx.array | None] = []
+    for item in indices:
+        if item is None or item.dtype not in (mx.bool_, mx.uint8):
+            expanded.append(item)
+            continue
+        if item.ndim == 0:  # a scalar mask indexes a new axis of size one
+            x = mx.expand_dims(x, len(expanded))
+        expanded.extend(nonzero_tuple(item))
+    return x, tuple(expanded)
+
+
+def grouped_matmul(x: mx.array, weight: mx.array, offsets: mx.array) -> mx.array:
+    """Rows of x [S, I], sorted by group, each times the weight [groups, I, O] of its group: [S, O].
+
+    Group g is the rows from ``offsets[g - 1]`` up to ``offsets[g]``; rows after the last are 0.
+    """
+    rows = mx.arange(x.shape[0])
+    group = mx.sum(rows[:, None] >= offsets, axis=1)
+    inside = group < weight.shape[0]
+    group = mx.minimum(group, weight.shape[0] - 1)
+    dtype = x.dtype
+    if mx.default_device() == mx.cpu:  # where gather_mm knows float32 only
+        x, weight = x.astype(mx.float32), weight.astype(mx.float32)
+    y = mx.gather_mm(x[:, None], weight, rhs_indices=group, sorted_indices=True).squeeze(1)
+    return mx.where(inside[:, None], y, mx.zeros_like(y)).astype(dtype)
+
+
+def write_at(x: mx.array, key: tuple[slice | mx.array, ...], values: mx.array | float) -> mx.array:
+    """A copy of ``x`` with ``values`` (broadcast) written at ``key``."""
+    out = mx.array(x)
+    out[key] = values.astype(x.dtype) if isinstance(values, mx.array) else values
+    return out
+
+
+def index_put(
+    x: mx.array,
+    indices: tuple[mx.array | None, ...],
+    values: mx.array,
+    accumulate: bool = False,
+) -> mx.array:
+    """``x[indices] = values`` (or ``+=``) as a new array: ``torch.index_put``.
+
+    ``indices`` as in ``index`` (integer or bool arrays, ``None`` for a whole axis); ``values``
+    broadcast to what they address. Bool masks are evaluated, unless one mask takes one value.
+    """
+    values = values.astype(x.dtype)
+    if len(indices) == 1 and values.size == 1 and not accumulate:
+        mask = indices[0]
+        if mask is not None and mask.dtype == mx.bool_:
+            mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+            return mx.where(mask, values.reshape(()), x)
+    shape = x.shape
+    x, indices = expand_mask_indices(x, indices)
+    if any(item is not None and item.size == 0 for item in indices):
+        return x.reshape(shape)
+    key = tuple(slice(None) if item is None else item for item in indices)
+    out = x.at[key].add(values) if accumulate else write_at(x, key, values)
+    return out.reshape(shape)
+
+
+def sort(
+    x: mx.array, axis: int = -1, descending: bool = False, stable: bool = True
+) -> tuple[mx.array, mx.array]:
+    """``torch.sort``: values and int64 indices; NaN is the largest; always stable."""
+    indices = argsort(x, axis, descending, stable)
+    if x.ndim == 0:
+        return x, indices
+    return mx.take_along_axis(x, indices, axis=axis), indices
+
+
+def argsort(x: mx.array, axis: int = -1, descending: bool = False, stable: bool = True) -> mx.array:
+    """``torch.argsort``: int64; NaN is the largest; always stable."""
+    if x.ndim == 0:
+        return mx.array(0, dtype=mx.int64)
+    if x.dtype == mx.bool_:
+        x = x.astype(mx.uint8)
+    if not descending:
+        return mx.argsort(x, axis=axis).astype(mx.int64)
+    # Sorting the mirrored array and mirroring back keeps equal elements in their order.
+    last = x.shape[axis] - 1
+    order = mx.argsort(reverse_axis(x, axis), axis=axis)
+    return last - reverse_axis(order, axis).astype(mx.int64)
+
+
+def reverse_axis(x: mx.array, axis: int) -> mx.array:
+    """``x`` read backwards along ``axis``."""
+    return x[(slice(None),) * (axis % x.ndim) + (slice(None, None, -1),)]
+
+
+def first_along(x: mx.array, count: int, axis: int) -> mx.array:
+    """The first ``count`` elements along ``axis``."""
+    return x[(slice(None),) * (axis % x.ndim) + (slice(0, count),)]
+
+
+def topk(
+    x: mx.array, k: int, axis: int = -1, largest: bool = True, sorted: bool = True
+) -> tuple[mx.array, mx.array]:
+    """``torch.topk``: the ``k`` largest (or smallest) and their int64 indices, best first."""
+    if x.ndim == 0:
+        return x, mx.array(0, dtype=mx.int64)
+    indices = first_along(argsort(x, axis, descending=largest), k, axis)
+    return mx.take_along_axis(x, indices, axis=axis), indices
+
+
+class MixtralAttention(nn.Module):
+    """MixtralAttention (modeling_mixtral.py:271)."""
+
+    def __init__(self):
+        super().__init__()
+        self.q_proj = nn.Linear(32, 32, bias=False)
+        self.k_proj = nn.Linear(32, 16, bias=False)
+        self.v_proj = nn.Linear(32, 16, bias=False)
+        self.o_proj = nn.Linear(32, 32, bias=False)
+        self.rope = nn.RoPE(8, base=1000000.0)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        B, T, _ = x.shape
+        query = self.rope(self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3))
+        key = self.rope(self.k_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3))
+        out = mx.fast.scaled_dot_product_attention(
+            query,
+            key,
+            self.v_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            scale=0.3535533905932738,
+            mask="causal",
+        )
+        return self.o_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
+
+
+class MixtralExperts(nn.Module):
+    """MixtralExperts (modeling_mixtral.py:56)."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate_up_proj = mx.zeros((4, 32, 96))
+        self.down_proj = mx.zeros((4, 48, 32))
+
+    def __call__(
+        self, router_indices: mx.array, x: mx.array, top_k_weights: mx.array, positions: mx.array
+    ) -> mx.array:
+        h, y = sort(router_indices.reshape(-1), -1, False)
+        h = mx.cumsum(histc(h.astype(mx.float32), 4, 0, 3).astype(mx.int32), axis=0)
+        x = grouped_matmul(x[y // 2], self.gate_up_proj, h)
+        x, z = mx.split(x, 2, axis=-1)
+        x = grouped_matmul(nn.silu(x) * z, self.down_proj, h) * mx.expand_dims(
+            top_k_weights.reshape(-1)[y], -1
+        )
+        return mx.sum(x[index_put(mx.zeros_like(y), [y], positions)].reshape(-1, 2, 32), axis=1)
+
+
+class MixtralSparseMoeBlock(nn.Module):
+    """MixtralSparseMoeBlock (modeling_mixtral.py:113)."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Linear(32, 4, bias=False)
+        self.experts = MixtralExperts()
+
+    def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
+        B, T, _ = x.shape
+        x = x.reshape(-1, 32)
+        router_top_value, router_indices = topk(mx.softmax(self.gate(x), axis=-1), 2, -1)
+        x = self.experts(
+            router_indices,
+            x,
+            router_top_value / mx.sum(router_top_value, axis=-1, keepdims=True),
+            positions,
+        )
+        return x.reshape(B, T, 32)
+
+
+class MixtralDecoderLayer(nn.Module):
+    """MixtralDecoderLayer (modeling_mixtral.py:330)."""
+
+    def __init__(self):
+        super().__init__()
+        self.self_attn = MixtralAttention()
+        self.mlp = MixtralSparseMoeBlock()
+        self.input_layernorm = nn.RMSNorm(32)
+        self.post_attention_layernorm = nn.RMSNorm(32)
+
+    def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
+        x = x + self.self_attn(self.input_layernorm(x))
+        return x + self.mlp(self.post_attention_layernorm(x), positions)
+
+
+class MixtralModel(nn.Module):
+    """MixtralModel (modeling_mixtral.py:399)."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed_tokens = nn.Embedding(50, 32)
+        self.layers = [MixtralDecoderLayer() for _ in range(4)]
+        self.norm = nn.RMSNorm(32)
+
+    def __call__(self, input_ids: mx.array) -> mx.array:
+        B, T = input_ids.shape
+        x = self.embed_tokens(input_ids)
+        positions = mx.arange(2 * B * T, dtype=mx.int64)
+        for layer in self.layers:
+            x = layer(x, positions)
+        return self.norm(x)
+
+
+class MixtralForCausalLM(nn.Module):
+    """MixtralForCausalLM (modeling_mixtral.py:547)."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = MixtralModel()
+        self.lm_head = nn.Linear(32, 50, bias=False)
+
+    def __call__(self, input_ids: mx.array) -> dict[str, mx.array]:
+        """input_ids: int64[B, T] -> float32[B, T, 50]"""
+        return {"logits": self.lm_head(self.model(input_ids))}
+
+
+def load(path: str | Path = Path(__file__).parent) -> MixtralForCausalLM:
+    """The model with the weights of the package folder ``path`` (``model*.safetensors``)."""
+    model = MixtralForCausalLM()
+    weights: dict[str, mx.array] = {}
+    for file in sorted(Path(path).glob("model*.safetensors")):
+        weights.update(mx.load(str(file)))
+    model.load_weights(list(weights.items()), strict=True)
+    model.eval()
+    return model

@@ -1,0 +1,325 @@
+"""T5ForConditionalGeneration in MLX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlx.core as mx
+import mlx.nn as nn
+
+
+class T5AttentionWithRelativeAttentionBias(nn.Module):
+    """T5Attention (modeling_t5.py:176)."""
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(32, 32, bias=False)
+        self.k = nn.Linear(32, 32, bias=False)
+        self.v = nn.Linear(32, 32, bias=False)
+        self.o = nn.Linear(32, 32, bias=False)
+        self.relative_attention_bias = nn.Embedding(32, 4)
+
+    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
+        B, T, _ = x.shape
+        positions = mx.arange(T, dtype=mx.int64)
+        attention_mask = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
+        attention_mask2 = mx.abs(attention_mask)
+        h = (mx.log(attention_mask2.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(
+            mx.int64
+        )
+        h = (attention_mask > 0).astype(mx.int64) * 16 + mx.where(
+            attention_mask2 < 8, attention_mask2, mx.minimum(h + 8, 15)
+        )
+        position_bias = mx.broadcast_to(
+            mx.expand_dims(self.relative_attention_bias(h), 2), (T, T, B, 4)
+        )
+        mask = position_bias.transpose(2, 3, 0, 1)
+        out = mx.fast.scaled_dot_product_attention(
+            self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.v(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            scale=1.0,
+            mask=mask,
+        )
+        attn_output = self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
+        return (mask, attn_output)
+
+
+class T5Attention(nn.Module):
+    """T5Attention (modeling_t5.py:176)."""
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(32, 32, bias=False)
+        self.k = nn.Linear(32, 32, bias=False)
+        self.v = nn.Linear(32, 32, bias=False)
+        self.o = nn.Linear(32, 32, bias=False)
+
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
+        B, T, _ = x.shape
+        out = mx.fast.scaled_dot_product_attention(
+            self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.v(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            scale=1.0,
+            mask=mask,
+        )
+        return self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
+
+
+class T5AttentionWithRelativeAttentionBias2(nn.Module):
+    """T5Attention (modeling_t5.py:176)."""
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(32, 32, bias=False)
+        self.k = nn.Linear(32, 32, bias=False)
+        self.v = nn.Linear(32, 32, bias=False)
+        self.o = nn.Linear(32, 32, bias=False)
+        self.relative_attention_bias = nn.Embedding(32, 4)
+
+    def __call__(self, x: mx.array, mask: mx.array) -> tuple[mx.array, mx.array]:
+        B, T, _ = x.shape
+        positions = mx.arange(T, dtype=mx.int64)
+        attention_mask = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
+        attention_mask = -mx.minimum(attention_mask, mx.zeros_like(attention_mask))
+        h = (mx.log(attention_mask.astype(mx.float32) / 16) / 2.0794415416798357 * 16).astype(
+            mx.int64
+        )
+        relative_attention_bias = self.relative_attention_bias(
+            mx.where(attention_mask < 16, attention_mask, mx.minimum(h + 16, 31))
+        )
+        mask = mx.where(
+            mask,
+            mx.expand_dims(relative_attention_bias, 2).transpose(2, 3, 0, 1),
+            -3.4028234663852886e38,
+        )
+        out = mx.fast.scaled_dot_product_attention(
+            self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.v(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            scale=1.0,
+            mask=mask,
+        )
+        attn_output = self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
+        return (mask, attn_output)
+
+
+class T5Attention2(nn.Module):
+    """T5Attention (modeling_t5.py:176)."""
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(32, 32, bias=False)
+        self.k = nn.Linear(32, 32, bias=False)
+        self.v = nn.Linear(32, 32, bias=False)
+        self.o = nn.Linear(32, 32, bias=False)
+
+    def __call__(self, x: mx.array, key_value: mx.array) -> mx.array:
+        B, T, _ = x.shape
+        S = key_value.shape[1]
+        out = mx.fast.scaled_dot_product_attention(
+            self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.k(key_value).reshape(B, S, -1, 8).transpose(0, 2, 1, 3),
+            self.v(key_value).reshape(B, S, -1, 8).transpose(0, 2, 1, 3),
+            scale=1.0,
+        )
+        return self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
+
+
+class T5DenseActDense(nn.Module):
+    """T5DenseActDense (modeling_t5.py:75)."""
+
+    def __init__(self):
+        super().__init__()
+        self.wi = nn.Linear(32, 48, bias=False)
+        self.wo = nn.Linear(48, 32, bias=False)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.wo(nn.relu(self.wi(x)))
+
+
+class T5LayerSelfAttention(nn.Module):
+    """T5LayerSelfAttention (modeling_t5.py:372)."""
+
+    def __init__(self):
+        super().__init__()
+        self.SelfAttention = T5AttentionWithRelativeAttentionBias()
+        self.layer_norm = nn.RMSNorm(32, eps=1e-06)
+
+    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
+        mask, attn_output = self.SelfAttention(self.layer_norm(x))
+        attention_output = x + attn_output
+        return (mask, attention_output)
+
+
+class T5LayerSelfAttention2(nn.Module):
+    """T5LayerSelfAttention (modeling_t5.py:372)."""
+
+    def __init__(self):
+        super().__init__()
+        self.SelfAttention = T5Attention()
+        self.layer_norm = nn.RMSNorm(32, eps=1e-06)
+
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
+        return x + self.SelfAttention(self.layer_norm(x), mask)
+
+
+class T5LayerSelfAttention3(nn.Module):
+    """T5LayerSelfAttention (modeling_t5.py:372)."""
+
+    def __init__(self):
+        super().__init__()
+        self.SelfAttention = T5AttentionWithRelativeAttentionBias2()
+        self.layer_norm = nn.RMSNorm(32, eps=1e-06)
+
+    def __call__(self, x: mx.array, attention_mask: mx.array) -> tuple[mx.array, mx.array]:
+        mask, attn_output = self.SelfAttention(self.layer_norm(x), attention_mask)
+        attention_output = x + attn_output
+        return (mask, attention_output)
+
+
+class T5LayerFF(nn.Module):
+    """T5LayerFF (modeling_t5.py:126)."""
+
+    def __init__(self):
+        super().__init__()
+        self.DenseReluDense = T5DenseActDense()
+        self.layer_norm = nn.RMSNorm(32, eps=1e-06)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return x + self.DenseReluDense(self.layer_norm(x))
+
+
+class T5LayerCrossAttention(nn.Module):
+    """T5LayerCrossAttention (modeling_t5.py:404)."""
+
+    def __init__(self):
+        super().__init__()
+        self.EncDecAttention = T5Attention2()
+        self.layer_norm = nn.RMSNorm(32, eps=1e-06)
+
+    def __call__(self, attention_output: mx.array, key_value: mx.array) -> mx.array:
+        return attention_output + self.EncDecAttention(self.layer_norm(attention_output), key_value)
+
+
+class T5Block(nn.Module):
+    """T5Block (modeling_t5.py:435)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = [T5LayerSelfAttention(), T5LayerFF()]
+
+    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
+        mask, attention_output = self.layer[0](x)
+        attention_output = self.layer[1](attention_output)
+        return (mask, attention_output)
+
+
+class T5Block2(nn.Module):
+    """T5Block (modeling_t5.py:435)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = [T5LayerSelfAttention2(), T5LayerFF()]
+
+    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
+        x = self.layer[0](x, mask)
+        x = self.layer[1](x)
+        return x
+
+
+class T5Block3(nn.Module):
+    """T5Block (modeling_t5.py:435)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = [T5LayerSelfAttention3(), T5LayerCrossAttention(), T5LayerFF()]
+
+    def __call__(
+        self, x: mx.array, attention_mask: mx.array, encoder_hidden: mx.array
+    ) -> tuple[mx.array, mx.array]:
+        mask, attention_output = self.layer[0](x, attention_mask)
+        attention_output = self.layer[1](attention_output, encoder_hidden)
+        attention_output = self.layer[2](attention_output)
+        return (mask, attention_output)
+
+
+class T5Block4(nn.Module):
+    """T5Block (modeling_t5.py:435)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = [T5LayerSelfAttention2(), T5LayerCrossAttention(), T5LayerFF()]
+
+    def __call__(self, x: mx.array, mask: mx.array, encoder_hidden: mx.array) -> mx.array:
+        x = self.layer[0](x, mask)
+        x = self.layer[1](x, encoder_hidden)
+        x = self.layer[2](x)
+        return x
+
+
+class T5Stack(nn.Module):
+    """T5Stack (modeling_t5.py:640)."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = [T5Block(), T5Block2()]
+        self.final_layer_norm = nn.RMSNorm(32, eps=1e-06)
+
+    def __call__(self, input_ids: mx.array) -> mx.array:
+        mask, x = self.block[0](input_ids)
+        x = self.block[1](x, mask)
+        return self.final_layer_norm(x)
+
+
+class T5Stack2(nn.Module):
+    """T5Stack (modeling_t5.py:640)."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = [T5Block3(), T5Block4()]
+        self.final_layer_norm = nn.RMSNorm(32, eps=1e-06)
+
+    def __call__(self, x: mx.array, encoder_hidden: mx.array) -> mx.array:
+        B, T, _ = x.shape
+        positions = mx.arange(T, dtype=mx.int64)
+        attention_mask = mx.broadcast_to(
+            positions[None, None, None] <= positions[None, None, :, None], (B, 1, T, T)
+        )
+        mask, x = self.block[0](x, attention_mask, encoder_hidden)
+        x = self.block[1](x, mask, encoder_hidden)
+        return self.final_layer_norm(x)
+
+
+class T5ForConditionalGeneration(nn.Module):
+    """T5ForConditionalGeneration (modeling_t5.py:898)."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared = nn.Embedding(50, 32)
+        self.encoder = T5Stack()
+        self.decoder = T5Stack2()
+
+    def __call__(self, input_ids: mx.array, decoder_input_ids: mx.array) -> dict[str, mx.array]:
+        """Takes and gives:
+        input_ids: int64[B, T]
+        decoder_input_ids: int64[B, S]
+        -> float32[B, S, 50], float32[B, T, 32]
+        """
+        encoder_outputs = self.encoder(self.shared(input_ids))
+        lm_logits = self.shared.as_linear(
+            self.decoder(self.shared(decoder_input_ids), encoder_outputs) * 0.1767766952966369
+        )
+        return {"logits": lm_logits, "encoder_last_hidden_state": encoder_outputs}
+
+
+def load(path: str | Path = Path(__file__).parent) -> T5ForConditionalGeneration:
+    """The model with the weights of the package folder ``path`` (``model*.safetensors``)."""
+    model = T5ForConditionalGeneration()
+    weights: dict[str, mx.array] = {}
+    for file in sorted(Path(path).glob("model*.safetensors")):
+        weights.update(mx.load(str(file)))
+    model.load_weights(list(weights.items()), strict=True)
+    model.eval()
+    return model
