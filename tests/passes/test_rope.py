@@ -164,3 +164,35 @@ def test_learned_frequencies_are_refused():
     report = run_pass(graph, *PASSES, tensors=weights)
     assert "learned" in report.refusals[0][1]
     assert "mx.fast.rope" not in targets(graph)
+
+
+def low_precision(x, inv_freq, positions=F32):
+    at = call(mx.arange, T, dtype=F32).astype(positions).astype(F32)
+    a = call("getitem", at, (FULL, None)) * inv_freq
+    table = call(mx.concatenate, (a, a), axis=-1)
+    c, s = (call(f, table).astype(DType("float16")) for f in (mx.cos, mx.sin))
+    c, s = (call("getitem", v, (None, None)) for v in (c, s))
+    return x * c + half(x) * s
+
+
+def test_tables_cast_to_half_precision():
+    buffers = frequencies()
+    graph = build(low_precision, ("float16", ("B", 3, "T", 8)), buffers=buffers)
+    x = X.astype(np.float16)
+    before = outputs(graph, [x], buffers)[0]
+    run_pass(graph, *PASSES, tensors=buffers)
+    after = outputs(graph, [x], buffers)[0]
+    assert targets(graph) == ["mx.fast.rope"]
+    # The source rounds the table and both products to half precision.
+    np.testing.assert_allclose(after, before, atol=4e-3)
+
+
+def test_rounded_positions_are_refused():
+    def fn(x, inv_freq):
+        return low_precision(x, inv_freq, DType("bfloat16"))
+
+    graph = build(fn, ("float16", ("B", 3, "T", 8)), buffers=frequencies())
+    report = run_pass(graph, *PASSES, tensors=frequencies())
+    # From 256 on bfloat16 skips positions; shorter arrays do not show it.
+    assert "mx.fast.rope" not in targets(graph)
+    assert "positions 0, 1, 2" in report.refusals[0][1]

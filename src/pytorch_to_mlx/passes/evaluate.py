@@ -150,13 +150,21 @@ def tensor(param: Param) -> mx.array | None:
     return run(part, {}, given) if part is not None else None
 
 
-def run(part: Slice, sizes: Sizes, given: Mapping[Value, mx.array]) -> mx.array | None:
-    """The slice's value at these sizes; None where its tables or calls do not allow them."""
+def run(
+    part: Slice,
+    sizes: Sizes,
+    given: Mapping[Value, mx.array],
+    unrounded: Collection[Node] = (),
+) -> mx.array | None:
+    """The slice's value at these sizes; None where its tables or calls do not allow them.
+
+    The casts in ``unrounded`` are left out.
+    """
     env: dict[Value, Any] = dict(given)
     try:
         with mx.stream(mx.cpu):
             for node in part.nodes:
-                outs = _call(node, env, sizes)
+                outs = [env[node.args[0]]] if node in unrounded else _call(node, env, sizes)  # type: ignore[index]
                 for v, array in zip(node.outputs, outs, strict=True):
                     if not _as_declared(v, array, sizes):
                         return None
@@ -229,7 +237,7 @@ def size(d: Any, sizes: Sizes) -> int:
 
 
 def tables(
-    value: Value, root: Graph, beyond: int | None = None
+    value: Value, root: Graph, beyond: int | None = None, unrounded: Collection[Node] = ()
 ) -> list[np.ndarray[Any, Any]] | None:
     """A data-independent value at several sizes, one of them past every integer that its calls
     mention (or past ``beyond``).
@@ -246,9 +254,9 @@ def tables(
     for sizes in assignments(part, beyond=literals(part) if beyond is None else beyond):
         if elements(value, sizes) > LARGEST:
             return None
-        array = run(part, sizes, given)
+        array = run(part, sizes, given, unrounded)
         if array is None and ends:
-            array = run(part, {s: min(n, *ends) for s, n in sizes.items()}, given)
+            array = run(part, {s: min(n, *ends) for s, n in sizes.items()}, given, unrounded)
         if array is None:
             return None
         low = array.dtype in (mx.bfloat16, mx.float16)  # numpy has no bfloat16

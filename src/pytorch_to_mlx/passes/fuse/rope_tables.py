@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from pytorch_to_mlx.graph import Dim, Graph, Value
+from pytorch_to_mlx.graph import Dim, Graph, Node, Value
 from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.match import uncast
 
 Array = np.ndarray[Any, Any]
+_AFTER = {
+    "mx.astype", "mx.expand_dims", "getitem", "mx.reshape", "mx.transpose", "mx.broadcast_to",
+    "mx.multiply", "mx.squeeze",
+}  # fmt: skip
+_LONG = 4096  # positions in half precision go wrong from 256 or 2048 on
 _NOT_FROM_ZERO = "the rotary tables are not those of the positions 0, 1, 2, ..."
 
 
@@ -56,11 +61,33 @@ class Tables:
         given = [evaluate.constants(p, self.graph) for p in parts if p is not None]
         if any(g is None for g in given):
             return "the rotary positions or frequencies depend on an input or on a learned weight"
-        literal = max(evaluate.literals(p) for p in parts if p is not None)
-        made = [evaluate.tables(v, self.graph, beyond=literal) for v in (cos, sin)]
+        literal = max(_LONG, *(evaluate.literals(p) for p in parts if p is not None))
+        made = [
+            evaluate.tables(v, self.graph, beyond=literal, unrounded=_casts_after_the_angle(v))
+            for v in (cos, sin)
+        ]
         if made[0] is None or made[1] is None or len(made[0]) != len(made[1]):
             return f"the rotary tables are too large to be computed beyond their literal {literal}"
         return _fit(list(zip(made[0], made[1], strict=True)), cos, layout)
+
+
+def _casts_after_the_angle(table: Value) -> list[Node]:
+    """Casts of the finished table to the model's dtype; MLX turns by the exact one instead.
+
+    Casts of positions, frequencies or angles change which angle is meant, and stay.
+    """
+    casts: list[Node] = []
+    at: Any = table
+    while isinstance(at, Value) and at.node is not None:
+        node = at.node
+        if node.target in ("mx.cos", "mx.sin"):
+            return casts
+        if node.target not in _AFTER:
+            return []
+        if node.target == "mx.astype":
+            casts.append(node)
+        at = node.args[0]
+    return []
 
 
 def _fit(runs: list[tuple[Array, Array]], cos: Value, layout: str) -> Frequencies | str:
