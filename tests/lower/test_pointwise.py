@@ -87,7 +87,7 @@ BINARY: list[tuple[Any, tuple[torch.Tensor, ...]]] = [
     (torch.add, (X, Y)),
     (lambda a, b: torch.add(a, b, alpha=2), (X, Y)),
     (lambda a, b: torch.add(a, b, alpha=2), (I, J)),
-    (torch.add, (I, Y[:, :3])),
+    (torch.add, (I, Y[:, :3].clone())),
     (torch.add, (B, B)),
     (lambda b: b + 2, (B,)),
     (lambda x: x + 2, (X,)),
