@@ -72,7 +72,7 @@ def _evaluate(e: ast.expr, sizes: Mapping[str, int]) -> int:
     raise InputError(f"the size {ast.unparse(e)!r} cannot be evaluated")
 
 
-# -- sizes -------------------------------------------------------------------------------------------
+# -- sizes ------------------------------------------------------------------------------------
 
 
 def other_sizes(symbols: Mapping[str, Mapping[str, Any]]) -> list[dict[str, int]]:
@@ -110,7 +110,7 @@ def moved_together(
     return together
 
 
-# -- draws -------------------------------------------------------------------------------------------
+# -- draws ------------------------------------------------------------------------------------
 
 
 def draw(example: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
@@ -202,7 +202,7 @@ def _pick(example: np.ndarray, shape: tuple[int, ...], turn: int) -> np.ndarray:
     return np.array(out)
 
 
-# -- edges -------------------------------------------------------------------------------------------
+# -- edges ------------------------------------------------------------------------------------
 
 
 def has_floats(examples: Inputs) -> bool:

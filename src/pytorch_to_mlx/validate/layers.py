@@ -91,7 +91,7 @@ def _is_tensor(node: fx.Node) -> bool:
     return isinstance(node.meta.get("val"), torch.Tensor)
 
 
-# -- the package's side --------------------------------------------------------------------------------
+# -- the package's side -----------------------------------------------------------------------
 
 
 def record_modules(subject: Subject) -> dict[str, np.ndarray]:
@@ -133,7 +133,7 @@ def _recorder(cls: type, path: str, found: dict[str, mx.array]) -> type:
     return type(cls.__name__, (cls,), {"__call__": call})
 
 
-# -- comparing -----------------------------------------------------------------------------------------
+# -- comparing --------------------------------------------------------------------------------
 
 
 def difference(want: Any, got: np.ndarray) -> tuple[float, float] | None:

@@ -1,0 +1,250 @@
+"""Finds where a package parts from its original: the first op, the pass, or the writing of the code.
+
+First every op of the unfused graph is run alone on torch's exact inputs. If all are right, the passes
+run one at a time until the graph's outputs part. If they never do, the code or the weights are wrong.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+
+from pytorch_to_mlx.errors import ConversionError
+from pytorch_to_mlx.graph import Node, Value
+from pytorch_to_mlx.package.writer import SourceTensors, import_script
+from pytorch_to_mlx.validate import repro
+from pytorch_to_mlx.validate.bisect_passes import first_bad_pass
+from pytorch_to_mlx.validate.code import NotFlat, Runner
+from pytorch_to_mlx.validate.compare import Comparison, compare
+from pytorch_to_mlx.validate.lowered import Lowered, pairs, torch_array
+from pytorch_to_mlx.validate.perturb import changed
+from pytorch_to_mlx.validate.result import Case, ValidationReport
+from pytorch_to_mlx.validate.subject import Subject, mlx_array
+from pytorch_to_mlx.validate.values import node_values
+
+if TYPE_CHECKING:
+    import torch.fx as fx
+
+MLX_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError)
+# An op may be off by this much of its scale without being suspected; beyond the first, in any case.
+SUSPECT = (1.0, 0.1)  # of the tolerance
+
+
+def bisect(report: ValidationReport, subject: Subject, tolerance: float) -> dict[str, Any]:
+    """The report's ``bisect`` section: ``module``, ``op``, ``origin``, ``reason``, ``repro`` and, where
+    a pass is to blame, ``pass``. A repro script is written into the package folder."""
+    captured = subject.captured
+    assert captured is not None
+    with ExitStack() as stack:
+        inputs = _failing_inputs(report, subject)
+        if inputs is None:
+            inputs = subject.examples
+            for path, strength in _failing_weights(report):
+                rng = np.random.default_rng(0)
+                stack.enter_context(changed(captured.tensors, [path], strength, rng))
+        try:
+            found = _search(report, subject, inputs, tolerance)
+        except (*MLX_ERRORS, ConversionError, AssertionError) as error:
+            found = {"reason": f"the search itself failed: {type(error).__name__}: {error}"}
+    return {"module": None, "op": None, "origin": None, "repro": None, **found}
+
+
+def _failing_inputs(report: ValidationReport, subject: Subject) -> dict[str, Any] | None:
+    """Inputs of the first failing case (ordinary ones before edges)."""
+    failing: list[Case] = [c for c in report.cases if not c.ok and c.calls]
+    failing.sort(key=lambda c: c.name.startswith("edge"))
+    return dict(failing[0].calls[0]) if failing else None
+
+
+def _failing_weights(report: ValidationReport) -> list[tuple[str, float]]:
+    strengths = (report.perturbation or {}).get("strengths", {})
+    return list(strengths.items())[:1]
+
+
+def _search(
+    report: ValidationReport, subject: Subject, inputs: dict[str, Any], tolerance: float
+) -> dict[str, Any]:
+    captured = subject.captured
+    assert captured is not None
+    lowered = Lowered(captured, node_values(captured, inputs))
+    capture = _check_capture(subject, lowered, inputs, tolerance)
+    if capture is not None:
+        return capture
+    module = first_module(report, tolerance)
+    culprit, unchecked = first_bad_op(lowered, tolerance)
+    if culprit is not None:
+        node, reason = culprit
+        found = {**place(captured, node), "reason": f"given exact inputs, {reason}"}
+        return {**found, "repro": repro.of_op(subject.package.folder, lowered, node, tolerance)}
+    found = _blame_pass(subject, lowered, inputs, tolerance)
+    if found is None:
+        found = {**_blame_writing(subject), "module": module}
+    if unchecked:
+        found["reason"] += f" (not checked alone: {', '.join(unchecked[:5])})"
+    return found
+
+
+def place(captured: Any, node: fx.Node) -> dict[str, Any]:
+    """Op, module path and source line of a source node."""
+    from pytorch_to_mlx.lower.aten._program import op_name
+    from pytorch_to_mlx.validate.layers import module_paths
+
+    file, line, _ = captured.source_line(node.meta.get("stack_trace"))
+    paths = module_paths(captured, node)
+    origin = f"{file}:{line}" if file else node.name
+    return {"op": op_name(node.target), "module": paths[-1] if paths else "", "origin": origin}
+
+
+def first_module(report: ValidationReport, tolerance: float) -> str | None:
+    """The first module, in order of execution, whose output leaves the tolerance."""
+    bad = [row["path"] for row in report.layers or [] if row["relative"] > tolerance]
+    return bad[0] if bad else None
+
+
+def _check_capture(
+    subject: Subject, lowered: Lowered, inputs: dict[str, Any], tolerance: float
+) -> dict[str, Any] | None:
+    """Whether the captured program itself departs from the original."""
+    want = subject.run_source([inputs])[0]
+    got = lowered.expected()
+    for index, name in subject.outputs.items():
+        if name in want and index < len(got) and hasattr(got[index], "detach"):
+            found = compare(name, want[name], torch_array(got[index]), tolerance)
+            if not found.ok:
+                reason = f"the exported program gives another {name} than the original: {found.reason}"
+                return {"reason": reason, "stage": "capture"}
+    return None
+
+
+# -- ops --------------------------------------------------------------------------------------
+
+
+def first_bad_op(
+    lowered: Lowered, tolerance: float
+) -> tuple[tuple[fx.Node, str] | None, list[str]]:
+    """The first source node whose MLX calls leave the tolerance given exact inputs, and why; ops that
+    could not be run alone."""
+    errors: list[tuple[fx.Node, Comparison]] = []
+    unchecked: list[str] = []
+    for node in lowered.source_nodes():
+        if _is_random(node):
+            continue
+        try:
+            found = check_op(lowered, node, tolerance)
+        except NotFlat as error:
+            unchecked.append(str(error))
+            continue
+        except MLX_ERRORS as error:
+            reason = f"its MLX calls raise {type(error).__name__}: {error}"
+            found = Comparison(node.name, False, reason)
+        if found is not None:
+            errors.append((node, found))
+    for share in SUSPECT:
+        for node, found in errors:
+            if not found.ok if share == 1.0 else found.relative > share * tolerance:
+                reason = found.reason or f"off by {found.relative:.2g} of scale"
+                return (node, reason), unchecked
+    return None, unchecked
+
+
+def _is_random(node: fx.Node) -> bool:
+    import torch
+
+    tags = getattr(node.target, "tags", ())
+    return torch.Tag.nondeterministic_seeded in tags or "empty" in str(node.target)
+
+
+def check_op(lowered: Lowered, node: fx.Node, tolerance: float) -> Comparison | None:
+    """The worst output of one source node's MLX calls on exact inputs; ``None`` where it has none."""
+    worst: Comparison | None = None
+    runner: Runner | None = None
+    for value, actual in pairs(lowered.env[node], lowered.torch.get(node)):
+        if not hasattr(actual, "detach") or not is_used(node, lowered, value):
+            continue
+        if lowered.source.get(value) is not node:
+            got = lowered.given_mlx(value)  # another op's result under a new name
+        else:
+            if runner is None:
+                runner = run_alone(lowered, node)
+            got = runner.value(value)
+        found = compare(node.name, torch_array(actual), mlx_array(got), tolerance)
+        if worst is None or (worst.ok and (not found.ok or found.relative > worst.relative)):
+            worst = found
+    return worst
+
+
+def is_used(node: fx.Node, lowered: Lowered, value: Value) -> bool:
+    """Whether a result matters: single results do, those of a tuple if they are picked."""
+    if isinstance(lowered.env[node], Value):
+        return bool(node.users)
+    return any(lowered.env.get(user) is value and user.users for user in node.users)
+
+
+def run_alone(lowered: Lowered, node: fx.Node) -> Runner:
+    """Runs the nodes that a source node became on torch's exact inputs."""
+    runner = Runner(lowered.captured, lowered.graph, lowered.sizes)
+    for n in needed_nodes(lowered, lowered.groups.get(node.name, [])):
+        for v in n.inputs():
+            if not runner.has(v) and v in lowered.given:
+                runner.bind(v, lowered.given_mlx(v))
+        runner.run(n)
+    return runner
+
+
+def needed_nodes(lowered: Lowered, nodes: list[Node]) -> list[Node]:
+    """The nodes and those of other groups whose values torch does not have."""
+    inside = {id(n) for n in nodes}
+    todo, found = list(nodes), list(nodes)
+    while todo:
+        for v in todo.pop().inputs():
+            n = v.node
+            if n is not None and id(n) not in inside and v not in lowered.given:
+                inside.add(id(n))
+                todo.append(n)
+                found.append(n)
+    order = {id(n): i for i, n in enumerate(lowered.graph.nodes)}
+    return sorted(found, key=lambda n: order[id(n)])
+
+
+# -- passes and code --------------------------------------------------------------------------
+
+
+def _blame_pass(
+    subject: Subject, lowered: Lowered, inputs: dict[str, Any], tolerance: float
+) -> dict[str, Any] | None:
+    try:
+        bad = first_bad_pass(lowered, inputs, tolerance)
+    except NotFlat as error:
+        return {"reason": f"every op is right alone; the passes cannot be told apart past {error}"}
+    if bad is None:
+        return None
+    found: dict[str, Any] = {"pass": bad.name, "reason": f"the pass {bad.name}: {bad.reason}"}
+    if bad.node is not None:
+        found = {**place(subject.captured, bad.node), **found}
+        found["repro"] = repro.of_pass(subject.package.folder, lowered, bad, tolerance)
+    return found
+
+
+def _blame_writing(subject: Subject) -> dict[str, Any]:
+    """Every op and pass is right: the stored weights or the written code is not."""
+    assert subject.captured is not None
+    from mlx.utils import tree_flatten
+
+    script = import_script(subject.package.folder / "convert_weights.py")
+    stored = dict(tree_flatten(subject.package.model.parameters()))
+    tensors = SourceTensors(subject.captured)
+    with mx.stream(mx.cpu):
+        for name in script.NAMES:
+            want = script.weight(name, tensors)
+            got = stored.get(name)
+            if got is None or got.shape != want.shape or not _same(got, want):
+                reason = f"every op and pass is right, but the stored weight {name} is not the source's"
+                return {"stage": "weights", "reason": reason}
+    return {"stage": "codegen", "reason": "every op, pass and weight is right: the written code is not"}
+
+
+def _same(a: mx.array, b: mx.array) -> bool:
+    return bool(mx.array_equal(a, b, equal_nan=mx.issubdtype(a.dtype, mx.inexact)).item())

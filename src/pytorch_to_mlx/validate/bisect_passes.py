@@ -1,0 +1,150 @@
+"""The passes one at a time: which one first changes what the graph computes, and where."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+
+from pytorch_to_mlx.graph import Graph, Value
+from pytorch_to_mlx.passes import pipeline
+from pytorch_to_mlx.passes.base import PassReport
+from pytorch_to_mlx.validate.code import NotFlat, Runner, run_graph
+from pytorch_to_mlx.validate.compare import Array, compare
+from pytorch_to_mlx.validate.lowered import Lowered, torch_array
+from pytorch_to_mlx.validate.subject import mlx_array
+
+if TYPE_CHECKING:
+    import torch.fx as fx
+
+ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError)
+
+
+@dataclass
+class BadPass:
+    """A pass after which the graph's outputs part from torch's.
+
+    ``node`` is the first source node whose value in the graph is then wrong, ``value`` what stands for
+    it, ``axes`` the order of its axes there; ``right`` are values that still agree, with theirs.
+    """
+
+    name: str
+    reason: str
+    graph: Graph
+    node: fx.Node | None = None
+    value: Value | None = None
+    axes: tuple[int, ...] = ()
+    right: dict[Value, tuple[fx.Node, tuple[int, ...]]] | None = None
+
+
+def first_bad_pass(lowered: Lowered, inputs: dict[str, Any], tolerance: float) -> BadPass | None:
+    """Runs the pipeline on the unfused graph (in place); ``None`` where it stays right.
+
+    Raises:
+        NotFlat: the graph has control flow.
+    """
+    graph = lowered.graph
+    before = _wrong(lowered, graph, inputs, tolerance)[0]
+    if before is not None:
+        return BadPass("lowering", f"the unfused graph as a whole is wrong: {before}", graph)
+    text = str(graph)
+    sound: set[fx.Node] = set(lowered.env)
+    for name, run in pipeline.passes():
+        run(graph, PassReport(name))
+        changed = str(graph)
+        if changed == text:
+            continue
+        text = changed
+        reason, runner = _wrong(lowered, graph, inputs, tolerance)
+        if reason is not None:
+            bad = BadPass(name, reason, graph)
+            if runner is not None:
+                _locate(bad, lowered, runner, sound, tolerance)
+            return bad
+        if runner is not None:
+            sound = {n for n, _, _, ok in _values(lowered, runner, tolerance) if ok}
+    return None
+
+
+def _wrong(
+    lowered: Lowered, graph: Graph, inputs: dict[str, Any], tolerance: float
+) -> tuple[str | None, Runner | None]:
+    """Why the graph's outputs are not torch's (``None`` if they are), and the run."""
+    runner = Runner(lowered.captured, graph, lowered.sizes)
+    for v in graph.inputs:
+        given = inputs[v.hint] if v.hint in inputs else lowered.given.get(v)
+        if v.kind == "array":
+            given = lowered.given_mlx(v)
+        runner.bind(v, given)
+    try:
+        results = run_graph(runner, graph)
+        mx.eval([r for r in results if isinstance(r, mx.array)])
+    except NotFlat:
+        raise
+    except ERRORS as error:
+        return f"the graph raises {type(error).__name__}: {error}", runner
+    for want, got in zip(lowered.expected(), results, strict=True):
+        if hasattr(want, "detach"):
+            # The whole graph rounds more than an op does: suspect what the package would be failed for.
+            found = compare("output", torch_array(want), mlx_array(got), tolerance)
+            if not found.ok:
+                return f"the outputs part: {found.reason}", runner
+    return None, runner
+
+
+def _locate(
+    bad: BadPass, lowered: Lowered, runner: Runner, sound: set[fx.Node], tolerance: float
+) -> None:
+    """Fills in the first source node that was right before the pass and is wrong after it."""
+    bad.right = {}
+    for node, value, axes, ok in _values(lowered, runner, tolerance):
+        if ok:
+            bad.right.setdefault(value, (node, axes))
+        elif node in sound and bad.node is None:
+            bad.node, bad.value, bad.axes = node, value, axes
+    if bad.node is None:  # nothing that torch knows is wrong but the outputs themselves
+        last = [n for n in lowered.source_nodes() if isinstance(lowered.env[n], Value)]
+        bad.node = last[-1] if last else None
+
+
+def _values(
+    lowered: Lowered, runner: Runner, tolerance: float
+) -> list[tuple[fx.Node, Value, tuple[int, ...], bool]]:
+    """Every source node whose value still exists in the graph: the value, the order of its axes, and
+    whether it agrees."""
+    found = []
+    for node in lowered.source_nodes():
+        became = lowered.env[node]
+        actual = lowered.torch.get(node)
+        if not isinstance(became, Value) or not hasattr(actual, "detach"):
+            continue
+        value = lowered.graph.current(became)  # what passes have put in its place
+        if not runner.has(value):
+            continue
+        got = mlx_array(runner.value(value))
+        fit = agreement(torch_array(actual), got, tolerance)
+        if fit is not None:
+            found.append((node, value, *fit))
+    return found
+
+
+def agreement(want: Array, got: Array, tolerance: float) -> tuple[tuple[int, ...], bool] | None:
+    """The order of axes in which ``got`` is ``want``, or nearest, and whether it agrees; ``None`` where
+    shapes or kinds of dtypes cannot."""
+    a, b = want.values, got.values
+    if sorted(a.shape) != sorted(b.shape) or a.ndim > 5 or a.dtype.kind != b.dtype.kind:
+        return None
+    best: tuple[float, tuple[int, ...], bool] | None = None
+    for axes in itertools.permutations(range(a.ndim)):
+        if tuple(a.shape[i] for i in axes) != b.shape:
+            continue
+        turned = Array(np.ascontiguousarray(a.transpose(axes)).reshape(b.shape), got.dtype)
+        found = compare("", turned, got, tolerance)
+        error = 0.0 if found.ok else found.relative
+        if best is None or error < best[0]:
+            best = (error, axes, found.ok)
+    return None if best is None else best[1:]
+
