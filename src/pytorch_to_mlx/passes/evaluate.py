@@ -189,8 +189,26 @@ def _call(node: Node, env: Mapping[Value, Any], sizes: Sizes) -> list[Any]:
         return [_SHAPE_ONLY[node.target](shape, mlx_dtype(str(node.output.dtype)))]
     args = map_arg(node.args, concrete)
     kwargs = map_arg(node.kwargs, concrete)
+    for index, length in _indices(node.target, args, kwargs):
+        if index.size and not bool(mx.all((index < length) & (index >= -length))):
+            raise IndexError(f"{node.target} reads past the end")  # MLX would return garbage
     out = args[0][args[1]] if node.target == "getitem" else resolve(node.target)(*args, **kwargs)
     return list(out) if isinstance(out, (tuple, list)) else [out]
+
+
+def _indices(target: str, args: Any, kwargs: Any) -> Iterator[tuple[mx.array, int]]:
+    """Integer index arrays of a call with the length of the axis that they index."""
+    if target in ("mx.take", "mx.take_along_axis"):
+        axis = args[2] if len(args) > 2 else kwargs.get("axis")
+        yield args[1], args[0].size if axis is None else args[0].shape[axis]
+    elif target == "ops.embedding":
+        yield args[1], args[0].shape[0]
+    elif target == "getitem":
+        used = [i for i in args[1] if i is not None]
+        at = next((n for n, i in enumerate(used) if i is Ellipsis), len(used))
+        for n, i in enumerate(used):
+            if isinstance(i, mx.array) and i.dtype != mx.bool_:
+                yield i, args[0].shape[n if n < at else n - len(used)]
 
 
 def _as_declared(value: Value, array: mx.array, sizes: Sizes) -> bool:
