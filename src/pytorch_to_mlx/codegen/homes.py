@@ -7,6 +7,7 @@ embedding used by an output head moves up to their common ancestor.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,6 +89,7 @@ def _place_layers(
             owned[parent(p.path)].add(p.path)
     nodes = [n for _, n in graph.walk() if n.is_layer]
     by_weights: dict[tuple[str, ...], str] = {}
+    single = _single_call_modules(graph, owned)
     layer_of: dict[Node, str] = {}
     layers: dict[str, LayerPlace] = {}
     for node in nodes:
@@ -98,11 +100,18 @@ def _place_layers(
         if key in by_weights:
             layer_of[node] = by_weights[key]
             continue
-        path = _layer_path(node, params, owned, layers, graph.classes)
+        path = _layer_path(node, params, owned, layers, graph.classes, single)
         layers[path] = LayerPlace(path, node.target, dict(node.kwargs), params)
         layer_of[node] = path
         by_weights[key] = path
     return layer_of, layers
+
+
+def _single_call_modules(graph: Graph, owned: dict[str, set[str]]) -> set[str]:
+    """Modules without weights that hold exactly one call: a pooling layer, say."""
+    calls = Counter(n.scope[-1].path for n in graph.nodes if n.scope and n.target != "return")
+    holders = {f.path for n in graph.nodes for f in n.scope[:-1]}
+    return {p for p, n in calls.items() if n == 1 and p and p not in holders and not owned.get(p)}
 
 
 def _layer_path(
@@ -111,23 +120,30 @@ def _layer_path(
     owned: dict[str, set[str]],
     layers: dict[str, LayerPlace],
     taken: Mapping[str, str],
+    single: set[str],
 ) -> str:
     paths = [p.path for p in params.values()]
     prefixes = {parent(p) for p in paths}
     if not paths:
         base = node.scope[-1].path if node.scope else ""
+        if base in single and base not in layers:
+            return base
         return _free(f"{base}.{_kind(node)}".lstrip("."), {**layers, **taken})
-    if len(prefixes) == 1:
-        prefix = next(iter(prefixes))
-        alone = owned[prefix] <= set(paths) and not any(
-            is_ancestor(prefix, other) for other in owned if owned[other]
-        )
-        if prefix and alone and prefix not in layers:
-            return prefix
-    else:
+    # Weights from several modules (a batch norm folded into a convolution) live where the largest does.
+    prefix = parent(max(params.values(), key=_elements).path)
+    alone = owned[prefix] <= set(paths) and not any(
+        is_ancestor(prefix, o) for o in owned if owned[o]
+    )
+    if prefix and alone and prefix not in layers and not node.label:
+        return prefix
+    if len(prefixes) > 1:
         prefix = _common(prefixes)
     stem = identifier(node.label or _stem(leaf(paths[0])) or _kind(node), "layer")
     return _free(f"{prefix}.{stem}".lstrip("."), layers)
+
+
+def _elements(p: Param) -> int:
+    return math.prod(int(d) for d in p.value.dims)
 
 
 def _stem(name: str) -> str:
@@ -139,7 +155,8 @@ def _stem(name: str) -> str:
 
 
 def _kind(node: Node) -> str:
-    return node.target.rpartition(".")[2].lower()
+    kind = node.target.rpartition(".")[2].lower()
+    return "pool" if "pool" in kind else kind
 
 
 def _free(path: str, layers: Mapping[str, object]) -> str:

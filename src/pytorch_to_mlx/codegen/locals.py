@@ -39,8 +39,9 @@ _BY_TARGET = {
     "mx.argmax": "index",
 }
 _MADE_FROM_NOTHING = {"mx.arange": "positions", "mx.zeros": "zeros", "mx.ones": "ones"}
-_GENERIC_ATTRIBUTE = re.compile(
-    r"^(.*norm.*|.*ln.*|m|out|o|c|fc|lin|linear|dense|conv|norm|ln|bn|layer|layernorm|layer_norm|proj|output|\d+)?_?\d*$"
+_GENERIC_WORDS = frozenset(
+    "m out o c fc lin linear dense conv convolution norm normalization ln bn layer layernorm proj "
+    "projection output block head classifier pool pooler batchnorm dwconv pwconv conv1d conv2d rope".split()
 )
 
 
@@ -76,7 +77,7 @@ def shorten(name: str) -> str:
 def _from_source(value: Value, producer: Node) -> str:
     """The variable assigned at the value's source line, when the value leaves that statement."""
     origin = producer.origin
-    if not origin.file:
+    if not origin.file or producer.merged:
         return ""
     names = assigned_names(origin.file, origin.line)
     if not names:
@@ -123,7 +124,8 @@ def _by_attribute(producer: Node, value: Value) -> str:
     weight = next(iter(producer.params.values()), None)
     attribute = (weight.hint if weight is not None else "").rpartition(".")[0].rpartition(".")[2]
     text = re.sub(r"_(proj|layer|linear|projection)$", "", attribute)
-    return "" if _GENERIC_ATTRIBUTE.match(text) else shorten(text)
+    words = [w for w in re.split(r"[_\d]+", text.lower()) if w]
+    return "" if all(w in _GENERIC_WORDS or "norm" in w for w in words) else shorten(text)
 
 
 class Allocator:

@@ -45,6 +45,20 @@ def fold_loops(body: list[ast.stmt]) -> list[ast.stmt]:
     return out
 
 
+def return_directly(body: list[ast.stmt]) -> list[ast.stmt]:
+    """``x = f(y); return x`` as ``return f(y)``."""
+    if (
+        len(body) < 2
+        or not isinstance(body[-1], ast.Return)
+        or not isinstance(body[-2], ast.Assign)
+    ):
+        return body
+    value, target = body[-1].value, body[-2].targets[0]
+    if isinstance(value, ast.Name) and isinstance(target, ast.Name) and value.id == target.id:
+        return [*body[:-2], ast.fix_missing_locations(ast.Return(body[-2].value))]
+    return body
+
+
 def _find_run(body: list[ast.stmt], start: int) -> _Run | None:
     best: _Run | None = None
     for period in range(1, min(_MAX_PERIOD, (len(body) - start) // 2) + 1):

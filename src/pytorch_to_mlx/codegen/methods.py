@@ -15,7 +15,7 @@ from pytorch_to_mlx.codegen.control import ControlFlow
 from pytorch_to_mlx.codegen.expressions import Renderer, attribute_chain, name
 from pytorch_to_mlx.codegen.homes import Homes
 from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, shorten
-from pytorch_to_mlx.codegen.loops import fold_loops
+from pytorch_to_mlx.codegen.loops import fold_loops, return_directly
 from pytorch_to_mlx.codegen.names import argument, unique
 from pytorch_to_mlx.codegen.regions import Item, Region
 from pytorch_to_mlx.codegen.sizes import Sizes
@@ -329,7 +329,7 @@ class MethodWriter:
         local = allocator.allocate(body, names, self.wanted, set())
         substitute = Substitute({**local, **bind_names, **extra_names})
         body = [ast.fix_missing_locations(substitute.visit(s)) for s in body]
-        body = fold_loops(body)
+        body = return_directly(fold_loops(body))
         arguments = self._argument_names(names) + list(extra_names.values())
         return Method(self.region, arguments, body, list(self.sizes.extra))
 
@@ -410,7 +410,7 @@ class MethodWriter:
         ]
 
     def _bind_sizes(self, taken: set[str]) -> dict[str, str]:
-        bindings, names = self.sizes.bindings(taken, lambda v: self.value(v))
+        bindings, names = self.sizes.bindings(taken, self.value, self._written_names())
         front: list[ast.stmt] = []
         later: dict[int, list[ast.stmt]] = {}
         for value, statement in bindings:
@@ -426,6 +426,9 @@ class MethodWriter:
         rebuilt.extend(later.get(len(self.statements), []))
         self.statements = rebuilt
         return names
+
+    def _written_names(self) -> set[str]:
+        return {n.id for s in self.statements for n in ast.walk(s) if isinstance(n, ast.Name)}
 
     def _extra_arguments(self, taken: set[str]) -> dict[str, str]:
         """Sizes that no array in reach determines become arguments."""

@@ -102,7 +102,7 @@ class Sizes:
     # -------------------------------------------------------------------------------------
 
     def bindings(
-        self, taken: set[str], variable_of: Any
+        self, taken: set[str], variable_of: Any, written: set[str]
     ) -> tuple[list[tuple[Value, ast.stmt]], dict[str, str]]:
         """Statements that bind every used atom (each with the array it reads), and placeholder
         names.
@@ -110,6 +110,8 @@ class Sizes:
         index = {atom: i for i, atom in enumerate(self.atoms)}
         by_array: dict[Value, dict[int, sympy.Expr]] = {}
         for atom in self.used:
+            if f"_a{index[atom]}" not in written:  # was asked for, then written as -1
+                continue
             value, axis = self.atoms[atom]
             by_array.setdefault(value, {})[axis] = atom
         names: dict[str, str] = {}
@@ -128,10 +130,9 @@ def axis_name(value: Value, axis: int, taken: set[str]) -> str:
     rank = value.ndim
     labels = {1: "N", 2: "BT", 3: "BTC", 4: "BHWC", 5: "BDHWC"}.get(rank, "")
     label = labels[axis] if axis < len(labels) else "N"
-    if rank == 4 and is_static(value.dims[1]) and axis == 2:
-        label = "T"
-    if rank == 4 and axis == 3 and is_static(value.dims[1]):
-        label = "S"
+    if rank == 4 and is_static(value.dims[1]) and axis >= 2:
+        image = int(value.dims[1]) > 1 and not any(is_static(d) for d in value.dims[2:])
+        label = ("HW" if image else "TS")[axis - 2]
     for candidate in (label, {"T": "S", "B": "N"}.get(label, label + "2")):
         if candidate not in taken:
             return candidate

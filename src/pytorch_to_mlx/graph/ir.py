@@ -184,6 +184,7 @@ class Node:
         self.subgraphs: dict[str, Graph] = subgraphs or {}
         self.method = ""  # of a layer, where it is not __call__ (an embedding's as_linear)
         self.label = ""  # a name for a layer that has no module of its own in the source
+        self.merged = False  # stands for calls of several source statements
         self.set_args(args, kwargs or {}, params)
 
     @property

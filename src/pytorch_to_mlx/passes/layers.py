@@ -19,6 +19,7 @@ from typing import Any
 
 from pytorch_to_mlx.graph import Graph, Node, Value, is_static
 from pytorch_to_mlx.graph.build import attach_outputs
+from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes.base import PassReport
 
 Plan = tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Value], str]
@@ -241,12 +242,37 @@ def _rope(node: Node, weights: set[Value]) -> Plan | None:
     return "nn.RoPE", (a["x"],), config, {}, ""
 
 
+def _pool(kind: str) -> Callable[[Node, set[Value]], Plan | None]:
+    def plan(node: Node, weights: set[Value]) -> Plan | None:
+        names = "x kernel stride padding dilation ceil_mode"
+        if kind == "Avg":
+            names = "x kernel stride padding ceil_mode count_include_pad divisor_override"
+        defaults = {"dilation": (1,), "ceil_mode": False, "count_include_pad": True}
+        a = _bind(node, names, {**defaults, "divisor_override": None})
+        rank = len(a["kernel"])
+        padded = any(a["padding"])
+        plain = set(a["dilation"]) == {1} and not a["ceil_mode"] and a["divisor_override"] is None
+        if not plain or (padded and not a["count_include_pad"]) or a["x"].ndim != rank + 2:
+            return None
+        if not DType(str(a["x"].dtype)).is_floating or rank > 3:
+            return None
+        config = {"kernel_size": _spatial(a["kernel"], rank), "stride": _spatial(a["stride"], rank)}
+        config["padding"] = _spatial(a["padding"], rank)
+        if config["stride"] == config["kernel_size"]:
+            del config["stride"]
+        return f"nn.{kind}Pool{rank}d", (a["x"],), config, {}, ""
+
+    return plan
+
+
 PLANNERS: dict[str, Callable[[Node, set[Value]], Plan | None]] = {
     "ops.linear": _linear,
     "ops.embedding": _embedding,
     "ops.batch_norm": _batch_norm,
     "ops.group_norm": _group_norm,
     "mx.fast.rope": _rope,
+    "ops.max_pool": _pool("Max"),
+    "ops.avg_pool": _pool("Avg"),
     "mx.fast.rms_norm": _norm("nn.RMSNorm", "x weight eps"),
     "mx.fast.layer_norm": _norm("nn.LayerNorm", "x weight bias eps"),
     **{f"ops.conv{r}d": _conv(r, False) for r in (1, 2, 3)},

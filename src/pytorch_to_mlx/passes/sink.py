@@ -74,6 +74,7 @@ def _users(node: Node, graph: Graph) -> tuple[dict[tuple[Frame, ...], list[Node]
 
 def _copy(graph: Graph, node: Node, scope: tuple[Frame, ...], users: list[Node]) -> None:
     twin = Node(node.target, node.args, node.kwargs, scope=scope, origin=node.origin)
+    twin.merged = node.merged
     old = node.output
     attach_outputs(twin, [Value(old.shape, old.dtype, hint=old.hint)])
     graph.nodes.insert(graph.nodes.index(node) + 1, twin)

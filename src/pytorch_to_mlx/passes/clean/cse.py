@@ -43,6 +43,8 @@ def run(graph: Graph, report: PassReport) -> None:
             if known is node:
                 continue
             known.scope = _merged_scope(known, node)
+            lines = {(n.origin.file, n.origin.line) for n in (known, node)}
+            known.merged = known.merged or len(lines) > 1
             for old, new in zip(node.outputs, known.outputs, strict=True):
                 substitute(graph, old, new)
             report.applied += 1

@@ -16,7 +16,8 @@ from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.match import graphs
 
 _VIEWS = frozenset({"mx.reshape", "mx.transpose", "mx.swapaxes", "mx.expand_dims"})
-# In these dtypes the product with the factor rounds differently from the scaled score, by no more than one ulp.
+# In these dtypes the product with the factor rounds differently from the scaled score, by no more
+# than one ulp.
 _ROUNDED = ("float16", "bfloat16", "float32")
 
 
