@@ -36,7 +36,7 @@ class Mixed(nn.Module):
         x = self.wide(self.up(x)).transpose(1, 2)
         x, _ = self.lstm(self.old(x))
         x, last = self.gru(x)
-        x = x * self.scale + self.offsets * self.window
+        x = (x * self.scale + self.offsets) * self.window
         return self.head(x), last
 
 

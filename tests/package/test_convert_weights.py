@@ -155,3 +155,28 @@ def test_a_transformers_checkpoint(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert_same(p2m.load(tmp_path / "gpt2")(**example), run_torch(tuned, **example))
     assert json.loads((tmp_path / "gpt2" / "config.json").read_text())["class"] == "GPT2LMHeadModel"
+
+
+class Blend(torch.nn.Module):
+    """A weight is only used together with a tensor that no checkpoint holds."""
+
+    window: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+        self.register_buffer("window", torch.tensor([0.5, 1.0, 0.5]), persistent=False)
+        self.register_buffer("steps", torch.arange(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (self.gain * self.window) + self.steps * self.window
+
+
+def test_weights_that_meet_constants(tmp_path: Path) -> None:
+    x = torch.tensor([[1.0, -2.0, 0.5], [3.0, 1.0, 2.0]])
+    package = p2m.convert(Blend(), (x,), dynamic_shapes=None, output=tmp_path / "p").path
+    tuned = perturbed(Blend(), seed=3)
+    file = checkpoint(tuned, tmp_path / "tuned.safetensors")
+    done = run_script(package, file, plugins=tmp_path / "env", blocked=NOT_NEEDED)
+    assert done.returncode == 0, done.stderr
+    assert_same(p2m.load(package)(x), run_torch(tuned, x))
