@@ -6,6 +6,7 @@ run one at a time until the graph's outputs part. If they never do, the code or 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from pytorch_to_mlx.validate.subject import Subject, mlx_array
 from pytorch_to_mlx.validate.values import node_values
 
 if TYPE_CHECKING:
+    import torch
     import torch.fx as fx
 
 MLX_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError)
@@ -38,15 +40,17 @@ def bisect(report: ValidationReport, subject: Subject, tolerance: float) -> dict
     a pass is to blame, ``pass``. A repro script is written into the package folder."""
     captured = subject.captured
     assert captured is not None
+    originals: dict[str, torch.Tensor] = {}
     with ExitStack() as stack:
         inputs = _failing_inputs(report, subject)
         if inputs is None:
             inputs = subject.examples
             for path, strength in _failing_weights(report):
                 rng = np.random.default_rng(0)
+                originals[path] = captured.tensors[path].detach().clone()
                 stack.enter_context(changed(captured.tensors, [path], strength, rng))
         try:
-            found = _search(report, subject, inputs, tolerance)
+            found = _search(report, subject, inputs, tolerance, originals)
         except (*MLX_ERRORS, ConversionError, AssertionError) as error:
             found = {"reason": f"the search itself failed: {type(error).__name__}: {error}"}
     return {"module": None, "op": None, "origin": None, "repro": None, **found}
@@ -65,7 +69,11 @@ def _failing_weights(report: ValidationReport) -> list[tuple[str, float]]:
 
 
 def _search(
-    report: ValidationReport, subject: Subject, inputs: dict[str, Any], tolerance: float
+    report: ValidationReport,
+    subject: Subject,
+    inputs: dict[str, Any],
+    tolerance: float,
+    originals: Mapping[str, torch.Tensor],
 ) -> dict[str, Any]:
     captured = subject.captured
     assert captured is not None
@@ -79,7 +87,7 @@ def _search(
         node, reason = culprit
         found = {**place(captured, node), "reason": f"given exact inputs, {reason}"}
         return {**found, "repro": repro.of_op(subject.package.folder, lowered, node, tolerance)}
-    found = _blame_pass(subject, lowered, inputs, tolerance)
+    found = _blame_pass(subject, lowered, inputs, tolerance, originals)
     if found is None:
         found = {**_blame_writing(subject), "module": module}
     if unchecked:
@@ -213,10 +221,14 @@ def needed_nodes(lowered: Lowered, nodes: list[Node]) -> list[Node]:
 
 
 def _blame_pass(
-    subject: Subject, lowered: Lowered, inputs: dict[str, Any], tolerance: float
+    subject: Subject,
+    lowered: Lowered,
+    inputs: dict[str, Any],
+    tolerance: float,
+    originals: Mapping[str, torch.Tensor],
 ) -> dict[str, Any] | None:
     try:
-        bad = first_bad_pass(lowered, inputs, tolerance)
+        bad = first_bad_pass(lowered, inputs, tolerance, originals)
     except NotFlat as error:
         return {"reason": f"every op is right alone; the passes cannot be told apart past {error}"}
     if bad is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,16 @@ import numpy as np
 
 from pytorch_to_mlx.graph import Graph, Value
 from pytorch_to_mlx.passes import pipeline
+from pytorch_to_mlx.package import arrays
 from pytorch_to_mlx.passes.base import PassReport
+from pytorch_to_mlx.passes.evaluate import weights
 from pytorch_to_mlx.validate.code import NotFlat, Runner, run_graph
 from pytorch_to_mlx.validate.compare import Array, compare
 from pytorch_to_mlx.validate.lowered import Lowered, torch_array
 from pytorch_to_mlx.validate.subject import mlx_array
 
 if TYPE_CHECKING:
+    import torch
     import torch.fx as fx
 
 ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError)
@@ -40,8 +44,15 @@ class BadPass:
     right: dict[Value, tuple[fx.Node, tuple[int, ...]]] | None = None
 
 
-def first_bad_pass(lowered: Lowered, inputs: dict[str, Any], tolerance: float) -> BadPass | None:
+def first_bad_pass(
+    lowered: Lowered,
+    inputs: dict[str, Any],
+    tolerance: float,
+    originals: Mapping[str, torch.Tensor] | None = None,
+) -> BadPass | None:
     """Runs the pipeline on the unfused graph (in place); ``None`` where it stays right.
+
+    ``originals`` are weights that have been changed since the conversion: the passes see these.
 
     Raises:
         NotFlat: the graph has control flow.
@@ -53,7 +64,8 @@ def first_bad_pass(lowered: Lowered, inputs: dict[str, Any], tolerance: float) -
     text = str(graph)
     sound: set[fx.Node] = set(lowered.env)
     for name, run in pipeline.passes():
-        run(graph, PassReport(name))
+        with weights(lambda path: _source(lowered, path, originals or {})):
+            run(graph, PassReport(name))
         changed = str(graph)
         if changed == text:
             continue
@@ -67,6 +79,12 @@ def first_bad_pass(lowered: Lowered, inputs: dict[str, Any], tolerance: float) -
         if runner is not None:
             sound = {n for n, _, _, ok in _values(lowered, runner, tolerance) if ok}
     return None
+
+
+def _source(lowered: Lowered, path: str, originals: Mapping[str, torch.Tensor]) -> mx.array | None:
+    path = lowered.captured.canonical(path)
+    tensor = originals.get(path, lowered.captured.tensors.get(path))
+    return None if tensor is None else arrays.from_torch(tensor)
 
 
 def _wrong(

@@ -24,6 +24,8 @@ from pytorch_to_mlx.validate.subject import Outputs, PackageFailed, SourceRefuse
 if TYPE_CHECKING:
     import torch
 
+    from pytorch_to_mlx.capture.program import Captured
+
 ALL_BELOW = 24
 ZEROS_ALONE = 48  # zero-initialised tensors beyond this many are changed together, kind by kind
 LEAST_CHANGE = 1e-3  # of the output's scale: well above float32 rounding
@@ -57,9 +59,11 @@ def perturb_weights(
 ) -> dict[str, Any]:
     """The report's ``perturbation`` section; the source's tensors are as before afterwards."""
     assert subject.captured is not None
-    groups = sample(subject.captured.tensors, seed)
     script = import_script(subject.package.folder / "convert_weights.py")
     dependents = emitted_names(script, subject.captured)
+    fixed = written_out(subject.captured, dependents)
+    tensors = {p: t for p, t in subject.captured.tensors.items() if p not in fixed}
+    groups = sample(tensors, seed)
     calls = [subject.examples] * subject.calls
     base = _Base(subject.run_source(calls), subject.run_package(calls))
     outcomes = []
@@ -76,6 +80,7 @@ def perturb_weights(
         "least_cosine": min((o.cosine for o in outcomes if o.cosine is not None), default=None),
         "reasons": [f"{', '.join(o.paths)}: {o.reason}" for o in failed],
         "strengths": {o.paths[0]: o.strength for o in failed},
+        "written_out": fixed,
         "of": sum(1 for t in subject.captured.tensors.values() if t.is_floating_point()),
     }
 
@@ -107,10 +112,28 @@ def sample(tensors: Mapping[str, torch.Tensor], seed: int) -> list[list[str]]:
     return groups + list(rest.values())
 
 
+def written_out(captured: Captured, dependents: Mapping[str, list[str]]) -> list[str]:
+    """Buffers and constants whose values the code holds itself (rotary frequencies as ``nn.RoPE``):
+    a change cannot follow them, but the outputs prove their values.
+
+    Not those that are all zeros or all ones, which could be missing without a trace.
+    """
+    signature = captured.program.graph_signature
+    parameters = {captured.canonical(str(p)) for p in signature.parameters}
+    return [
+        path
+        for path, t in captured.tensors.items()
+        if path not in dependents
+        and path not in parameters
+        and t.numel()
+        and not bool((t == 0).all() or (t == 1).all())
+    ]
+
+
 class _Asked(Mapping[str, mx.array]):
     """Zeros for every source tensor; remembers which were asked for."""
 
-    def __init__(self, captured: Any) -> None:
+    def __init__(self, captured: Captured) -> None:
         self.captured = captured
         self.names: set[str] = set()
 
@@ -129,7 +152,7 @@ class _Asked(Mapping[str, mx.array]):
         return len(self.captured.tensors)
 
 
-def emitted_names(script: Any, captured: Any) -> dict[str, list[str]]:
+def emitted_names(script: Any, captured: Captured) -> dict[str, list[str]]:
     """The package's weights that each source tensor goes into, by the package's own rules."""
     found: dict[str, list[str]] = {}
     with mx.stream(mx.cpu):
