@@ -7,7 +7,7 @@ TEST_SECONDS ?= 2400
 WORKERS ?= 2
 CODE := src tests scripts examples
 
-.PHONY: setup system test check lint types arrows format demo screenshot clean
+.PHONY: setup system test check lint types arrows format demo coverage screenshot clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,11 @@ format: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
+
+# docs/coverage.md, from the registry itself.
+coverage: $(STAMP)
+	$(BIN)/python -m pytorch_to_mlx coverage --markdown > docs/coverage.md.new
+	@mv docs/coverage.md.new docs/coverage.md
 
 screenshot: $(STAMP)
 	@bash scripts/screenshot.sh $(REPORT) $(SHOT)
