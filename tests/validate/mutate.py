@@ -62,7 +62,11 @@ def _bad_pass(defect: Defect, rng: random.Random) -> Iterator[None]:
     seed = rng.random()
 
     def passes(**options: Any) -> list[Any]:
-        return [(n, _tampered(defect, run, seed) if n == defect.where else run) for n, run in real(**options)]
+        done: list[str] = []
+        return [
+            (n, _tampered(defect, run, seed, done) if n == defect.where else run)
+            for n, run in real(**options)
+        ]
 
     pipeline.passes = passes
     try:
@@ -71,7 +75,7 @@ def _bad_pass(defect: Defect, rng: random.Random) -> Iterator[None]:
         pipeline.passes = real
 
 
-def _tampered(defect: Defect, run: Any, seed: float) -> Any:
+def _tampered(defect: Defect, run: Any, seed: float, done: list[str]) -> Any:
     """The pass, after which the first node of the wanted target (that it made) is spoilt."""
 
     def spoilt(graph: Graph, report: PassReport) -> None:
@@ -79,12 +83,24 @@ def _tampered(defect: Defect, run: Any, seed: float) -> Any:
         run(graph, report)
         there = [n for n in graph.nodes if n.target == defect.target]
         made = [n for n in there if n not in before] or there
-        alive = [n for n in made if any(v.uses for v in n.outputs)]
-        if alive:
+        alive = [n for n in made if n in _needed(graph)]
+        if alive and not done:
             assert defect.tamper is not None
+            done.append(defect.name)
             defect.tamper(graph, alive[0], random.Random(seed))
 
     return spoilt
+
+
+def _needed(graph: Graph) -> set[Node]:
+    """The nodes that the outputs depend on."""
+    found, todo = {graph.ret}, [graph.ret]
+    while todo:
+        for v in todo.pop().inputs():
+            if v.node is not None and v.node not in found:
+                found.add(v.node)
+                todo.append(v.node)
+    return found
 
 
 # -- changes of lowerings ------------------------------------------------------------------------

@@ -6,6 +6,7 @@ run one at a time until the graph's outputs part. If they never do, the code or 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,10 @@ def place(captured: Any, node: fx.Node) -> dict[str, Any]:
     from pytorch_to_mlx.lower.aten._program import op_name
     from pytorch_to_mlx.validate.layers import module_paths
 
+    if (
+        node.target is operator.getitem
+    ):  # a result picked of several: the op is the one that makes it
+        return place(captured, node.args[0])
     file, line, _ = captured.source_line(node.meta.get("stack_trace"))
     paths = module_paths(captured, node)
     origin = f"{file}:{line}" if file else node.name
@@ -122,7 +127,9 @@ def _check_capture(
         if name in want and index < len(got) and hasattr(got[index], "detach"):
             found = compare(name, want[name], torch_array(got[index]), tolerance)
             if not found.ok:
-                reason = f"the exported program gives another {name} than the original: {found.reason}"
+                reason = (
+                    f"the exported program gives another {name} than the original: {found.reason}"
+                )
                 return {"reason": reason, "stage": "capture"}
     return None
 
@@ -138,7 +145,7 @@ def first_bad_op(
     errors: list[tuple[fx.Node, Comparison]] = []
     unchecked: list[str] = []
     for node in lowered.source_nodes():
-        if _is_random(node):
+        if _is_random(lowered, node):
             continue
         try:
             found = check_op(lowered, node, tolerance)
@@ -158,11 +165,21 @@ def first_bad_op(
     return None, unchecked
 
 
-def _is_random(node: fx.Node) -> bool:
+def _is_random(lowered: Lowered, node: fx.Node) -> bool:
+    """Whether torch itself gives something else the second time (dropout that is off does not)."""
     import torch
+    from torch.utils._pytree import tree_leaves
 
-    tags = getattr(node.target, "tags", ())
-    return torch.Tag.nondeterministic_seeded in tags or "empty" in str(node.target)
+    if "empty" in str(node.target):
+        return True
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: lowered.torch[n])
+    with torch.no_grad():
+        again = tree_leaves(node.target(*args, **kwargs))
+    first = tree_leaves(lowered.torch[node])
+    tensors = [(a, b) for a, b in zip(first, again, strict=True) if isinstance(a, torch.Tensor)]
+    return not all(torch.allclose(a, b, equal_nan=True) for a, b in tensors)
 
 
 def check_op(lowered: Lowered, node: fx.Node, tolerance: float) -> Comparison | None:
@@ -233,6 +250,8 @@ def _blame_pass(
         return {"reason": f"every op is right alone; the passes cannot be told apart past {error}"}
     if bad is None:
         return None
+    if not bad.name:
+        return {"stage": "lowering", "reason": bad.reason}
     found: dict[str, Any] = {"pass": bad.name, "reason": f"the pass {bad.name}: {bad.reason}"}
     if bad.node is not None:
         found = {**place(subject.captured, bad.node), **found}
@@ -253,9 +272,14 @@ def _blame_writing(subject: Subject) -> dict[str, Any]:
             want = script.weight(name, tensors)
             got = stored.get(name)
             if got is None or got.shape != want.shape or not _same(got, want):
-                reason = f"every op and pass is right, but the stored weight {name} is not the source's"
+                reason = (
+                    f"every op and pass is right, but the stored weight {name} is not the source's"
+                )
                 return {"stage": "weights", "reason": reason}
-    return {"stage": "codegen", "reason": "every op, pass and weight is right: the written code is not"}
+    return {
+        "stage": "codegen",
+        "reason": "every op, pass and weight is right: the written code is not",
+    }
 
 
 def _same(a: mx.array, b: mx.array) -> bool:

@@ -60,7 +60,8 @@ def first_bad_pass(
     graph = lowered.graph
     before = _wrong(lowered, graph, inputs, tolerance)[0]
     if before is not None:
-        return BadPass("lowering", f"the unfused graph as a whole is wrong: {before}", graph)
+        reason = f"every op is right alone, the unfused graph as a whole is not: {before}"
+        return BadPass("", reason, graph)
     text = str(graph)
     sound: set[fx.Node] = set(lowered.env)
     for name, run in pipeline.passes():
@@ -165,4 +166,3 @@ def agreement(want: Array, got: Array, tolerance: float) -> tuple[tuple[int, ...
         if best is None or error < best[0]:
             best = (error, axes, found.ok)
     return None if best is None else best[1:]
-

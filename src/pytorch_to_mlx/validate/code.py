@@ -125,7 +125,10 @@ class Runner:
         lines = self.code.add(node)
         if not self.code.writer.used_ops <= self._helpers:
             self._helpers |= self.code.writer.used_ops
-            exec("from __future__ import annotations\n" + "\n\n".join(self.code.helpers()), self.space)  # noqa: S102
+            exec(
+                "from __future__ import annotations\n" + "\n\n".join(self.code.helpers()),
+                self.space,
+            )  # noqa: S102
         exec("\n".join(lines), self.space)  # noqa: S102 - the code under proof
         for v in node.outputs:
             if v.symbol is not None:

@@ -137,7 +137,9 @@ def _widen(module: Any) -> None:
             for name, value in list(store.items()):
                 if isinstance(value, torch.Tensor) and value.dtype in low:
                     wide = value.detach().float()
-                    store[name] = torch.nn.Parameter(wide, False) if store is sub._parameters else wide
+                    store[name] = (
+                        torch.nn.Parameter(wide, False) if store is sub._parameters else wide
+                    )
         if isinstance(sub, fx.GraphModule):
             for node in sub.graph.nodes:
                 node.args = fx.node.map_aggregate(node.args, _wide_dtype)

@@ -57,6 +57,12 @@ class Lowered:
                 if value not in self.given:
                     self.given[value] = actual
                     self.source[value] = fx_node
+        # The source node that is a value as a tensor, and that which holds a weight by its path.
+        self.tensor_node: dict[Value, fx.Node] = {}
+        for fx_node, became in self.env.items():
+            if isinstance(became, Value) and hasattr(values.get(fx_node), "detach"):
+                self.tensor_node.setdefault(became, fx_node)
+        self.weight_node = _weight_nodes(captured)
         self.sizes: dict[sympy.Symbol, int] = sizes_of(self.given.items())
         self._bind_numbers()
 
@@ -91,6 +97,13 @@ class Lowered:
             if s.kind == OutputKind.BUFFER_MUTATION:
                 states[self.captured.canonical(str(s.target))] = a
         return [self.torch.get(a) if a in self.torch else None for a in (*users, *states.values())]
+
+
+def _weight_nodes(captured: Captured) -> dict[str, fx.Node]:
+    program = captured.program
+    nodes = [n for n in program.graph.nodes if n.op == "placeholder"]
+    specs = zip(nodes, program.graph_signature.input_specs, strict=True)
+    return {captured.canonical(str(s.target)): n for n, s in specs if s.target is not None}
 
 
 def pairs(became: Any, actual: Any) -> Iterator[tuple[Value, Any]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import base64
 import math
+import operator
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 NAME = "repro.py"
 LITERAL = 64  # elements of an input written as numbers
-EMBEDDED = 1 << 16  # bytes of inputs written as text; larger ones are drawn, if that shows the fault
+EMBEDDED = (
+    1 << 16
+)  # bytes of inputs written as text; larger ones are drawn, if that shows the fault
 SECONDS = 120
 
 _SCRIPT = '''"""{title}
@@ -150,21 +153,17 @@ def of_op(folder: Path, lowered: Lowered, node: fx.Node, tolerance: float) -> st
 
     sides = _Sides()
     names = TorchNames(lowered, sides)
-    names.add(node)
+    names.add(node, set(lowered.torch))
     code = Code(lowered.sizes)
     for n in needed_nodes(lowered, lowered.groups.get(node.name, [])):
         code.add(n)
-    results = [
-        (v, _result_name(names, lowered, node, i))
-        for i, (v, actual) in enumerate(_tensors(lowered, node))
-    ]
-    for value, text in results:
-        sides.torch_results.append(text)
+    for value, _ in _tensors(lowered, node):
+        sides.torch_results.append(_result_name(names, lowered, node, value))
         sides.mlx_results.append(Code.variable(value))
-        if value not in code.writer.env:
+        if value not in code.writer.env:  # the op became nothing: its input stands for its result
             code.inputs.append(value)
             code.writer.env[value] = ast.Name(Code.variable(value))
-    _bind_code(sides, code, lowered)
+    _bind_code(sides, names, code, lowered)
     return _write(folder, sides, _title(lowered, node), tolerance / 10)
 
 
@@ -175,11 +174,10 @@ def _tensors(lowered: Lowered, node: fx.Node) -> list[tuple[Value, Any]]:
     return [(v, a) for v, a in found if hasattr(a, "detach") and is_used(node, lowered, v)]
 
 
-def _result_name(names: TorchNames, lowered: Lowered, node: fx.Node, i: int) -> str:
+def _result_name(names: TorchNames, lowered: Lowered, node: fx.Node, value: Value) -> str:
     became = lowered.env[node]
     if isinstance(became, Value):
         return names.names[node]
-    value = _tensors(lowered, node)[i][0]
     return f"{names.names[node]}[{list(became).index(value)}]"
 
 
@@ -194,7 +192,7 @@ def of_pass(folder: Path, lowered: Lowered, bad: BadPass, tolerance: float) -> s
     for value in cut:
         node, axes = (bad.right or {})[value]
         variable = Code.variable(value)
-        given = names.argument(node)
+        given = names.given(node)
         if axes != tuple(range(len(axes))):
             sides.mlx_lines.append(f"{variable} = {given}.transpose({', '.join(map(str, axes))})")
         else:
@@ -203,8 +201,8 @@ def of_pass(folder: Path, lowered: Lowered, bad: BadPass, tolerance: float) -> s
         code.writer.env[value] = ast.Name(variable)
     for n in nodes:
         code.add(n)
-    names.add(bad.node)
-    _bind_code(sides, code, lowered, bad)
+    names.add(bad.node, {(bad.right or {})[v][0] for v in cut})
+    _bind_code(sides, names, code, lowered, bad)
     sides.torch_results.append(names.names[bad.node])
     back = [bad.axes.index(i) for i in range(len(bad.axes))]
     turned = f".transpose({', '.join(map(str, back))})" if back != sorted(back) else ""
@@ -233,25 +231,26 @@ def _cone(bad: BadPass) -> tuple[list[Node], list[Value]]:
     return [n for n in bad.graph.nodes if id(n) in inside], cut
 
 
-def _bind_code(sides: _Sides, code: Code, lowered: Lowered, bad: BadPass | None = None) -> None:
+def _bind_code(
+    sides: _Sides, names: TorchNames, code: Code, lowered: Lowered, bad: BadPass | None = None
+) -> None:
     """Gives the MLX side its inputs: the program's inputs, torch's values, weights by their recipe."""
     params = (bad.graph if bad else lowered.graph).param_of()
     lines: list[str] = []
     for value in code.inputs:
-        variable = Code.variable(value)
         p = params.get(value)
+        variable = Code.variable(value)
         if p is None or p.recipe is None:
-            sides.given[variable] = lowered.given[value]
-            sides.mlx_args.append(variable)
+            node = lowered.weight_node[p.sources[0]] if p else lowered.tensor_node[value]
+            given = names.given(node)
+            sides.mlx_args.append(given)
+            lines.append(f"{variable} = {given}")
             continue
-        sources = [f"{variable}_source{i}" for i in range(len(p.sources))]
-        for source, path in zip(sources, p.sources, strict=True):
-            captured = lowered.captured
-            sides.given[source] = captured.tensors[captured.canonical(path)].detach()
-            sides.mlx_args.append(source)
         recipe = Code({})
-        for v, source in zip(p.recipe.inputs, sources, strict=True):
-            recipe.writer.env[v] = ast.Name(source)
+        for v, path in zip(p.recipe.inputs, p.sources, strict=True):
+            given = names.given(lowered.weight_node[path])
+            sides.mlx_args.append(given)
+            recipe.writer.env[v] = ast.Name(given)
         for n in p.recipe.nodes[:-1]:
             lines += recipe.add(n)
         result = p.recipe.ret.args[0]
@@ -264,39 +263,55 @@ def _bind_code(sides: _Sides, code: Code, lowered: Lowered, bad: BadPass | None 
 
 
 class TorchNames:
-    """Writes source nodes as torch calls; what has a name already, or is an input, is an argument."""
+    """Writes source nodes as torch calls; both sides' inputs are called after their source nodes."""
 
     def __init__(self, lowered: Lowered, sides: _Sides) -> None:
         self.lowered = lowered
         self.sides = sides
         self.names: dict[fx.Node, str] = {}
 
-    def argument(self, node: fx.Node) -> str:
-        """An argument of the script's ``original`` that holds the node's value."""
-        if node not in self.names:
-            name = self.names[node] = f"t_{node.name}"
-            self.sides.given[name] = self.lowered.torch[node]
-            self.sides.torch_args.append(name)
-        return self.names[node]
-
-    def add(self, node: fx.Node) -> str:
-        """A line that computes the node from its arguments; those that are not known yet become
-        arguments, or for results picked of a tuple, lines of their own."""
-        args = [self.text(a) for a in node.args]
-        args += [f"{k}={self.text(a)}" for k, a in node.kwargs.items()]
-        name = self.names[node] = f"t_{node.name}"
-        self.sides.torch_lines.append(f"{name} = {_callee(node.target)}({', '.join(args)})")
+    def given(self, node: fx.Node) -> str:
+        """The name of an input of the script that is the node's value."""
+        name = f"t_{node.name}"
+        self.sides.given.setdefault(name, self.lowered.torch[node])
         return name
 
+    def argument(self, node: fx.Node) -> str:
+        """An argument of ``original`` that is the node's value."""
+        name = self.names[node] = self.given(node)
+        self.sides.torch_args.append(name)
+        return name
+
+    def add(self, node: fx.Node, stop: set[fx.Node]) -> None:
+        """Lines that compute the node from the nodes of ``stop``, which are arguments."""
+        for source in node.all_input_nodes:
+            value = self.lowered.torch.get(source)
+            if (
+                source in self.names
+                or not isinstance(value, (tuple, list))
+                and not _is_tensor(value)
+            ):
+                continue
+            picked = node.target is operator.getitem
+            if source.op == "call_function" and (source not in stop or picked):
+                self.add(source, stop)
+            else:
+                self.argument(source)
+        name = self.names[node] = f"t_{node.name}"
+        args = [self.text(a) for a in node.args]
+        args += [f"{k}={self.text(a)}" for k, a in node.kwargs.items()]
+        if node.target is operator.getitem:
+            self.sides.torch_lines.append(f"{name} = {args[0]}[{args[1]}]")
+        else:
+            self.sides.torch_lines.append(f"{name} = {_callee(node.target)}({', '.join(args)})")
+
     def text(self, arg: Any) -> str:
+        """An argument of a torch call as source."""
         import torch
         import torch.fx as fx
 
         if isinstance(arg, fx.Node):
-            value = self.lowered.torch.get(arg)
-            if isinstance(value, torch.Tensor):
-                return self.argument(arg)
-            return self.names.get(arg) or self.text(value)
+            return self.names.get(arg) or self.text(self.lowered.torch.get(arg))
         if isinstance(arg, (list, tuple)):
             inner = ", ".join(self.text(a) for a in arg)
             return f"[{inner}]" if isinstance(arg, list) else f"({inner},)" if arg else "()"
@@ -305,6 +320,10 @@ class TorchNames:
         if isinstance(arg, float) and not math.isfinite(arg):
             return f'float("{arg}")'
         return repr(arg)
+
+
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "detach")
 
 
 def _callee(target: Any) -> str:
@@ -376,7 +395,9 @@ def _tensor(value: Any, drawn: bool) -> str:
     value = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
     shape = tuple(value.shape)
     if value.numel() <= LITERAL and not value.is_complex():
-        numbers = repr(value.flatten().tolist()).replace("inf", "math.inf").replace("nan", "math.nan")
+        numbers = (
+            repr(value.flatten().tolist()).replace("inf", "math.inf").replace("nan", "math.nan")
+        )
         return f"torch.tensor({numbers}, dtype={value.dtype}).reshape({shape})"
     if drawn and value.is_floating_point():
         wide = value.double()
