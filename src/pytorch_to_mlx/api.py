@@ -192,12 +192,7 @@ def _job(graph: Graph, captured: Captured, opened: OpenedSource) -> Job:
     versions = reporting.torch_versions()
     source = {"kind": opened.kind, "description": opened.description, "sha256": opened.sha256}
     config = build_config(graph, code, dims=captured.dims, source=source, versions=versions)
-    state = set(captured.persistent)
-    kept = {
-        name
-        for name, p in code.weights.items()
-        if p.kind == "constant" or not all(s in state for s in p.sources)
-    }
+    kept = {name for name, p in code.weights.items() if not p.persistent}
     return Job(captured, code, config, kept)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -105,13 +105,20 @@ def allowed_values(
 ) -> list[int]:
     """Values near the example's that satisfy every guard of the trace (others at the example's)."""
     symbol = symbols[key]
+    holds = guard_test(program, symbols, key)
+    lowest = max(2, symbol.lower, symbol.size - _REACH)
+    highest = min(symbol.size + _REACH, symbol.upper or symbol.size + _REACH)
+    return [v for v in range(lowest, highest + 1) if holds(v)]
+
+
+def guard_test(
+    program: torch.export.ExportedProgram, symbols: Mapping[Any, Symbol], key: Any
+) -> Callable[[int], bool]:
+    """Whether a value of one symbol satisfies every guard, with the others at the example's."""
     fixed = {k: s.size for k, s in symbols.items() if k != key}
     guards = [g.subs(fixed) for g in _guards(program) if key in g.free_symbols][:_MOST_GUARDS]
     guards = [g for g in guards if g.free_symbols == {key}]
-    lowest = max(2, symbol.lower, symbol.size - _REACH)
-    highest = min(symbol.size + _REACH, symbol.upper or symbol.size + _REACH)
-    values = range(lowest, highest + 1)
-    return [v for v in values if all(g.subs(key, v) != sympy.false for g in guards)]
+    return lambda v: all(g.subs(key, v) != sympy.false for g in guards)
 
 
 def _guards(program: torch.export.ExportedProgram) -> list[Any]:
@@ -139,6 +146,8 @@ def probe_symbols(
     for key, symbol in symbols.items():
         allowed = allowed_values(program, symbols, key)
         symbol.multiple = multiple_of(allowed, symbol.size)
+        _bound_by_guards(symbol, guard_test(program, symbols, key))
+        allowed = [v for v in allowed if symbol.upper is None or v <= symbol.upper]
         above = [v for v in allowed if v > symbol.size]
         below = [v for v in reversed(allowed) if v < symbol.size]
         wanted = [*above[:2], *(v for v in above if _power_of_two(v - symbol.size)), *above[-1:]]
@@ -160,6 +169,31 @@ def probe_symbols(
         if symbol.lower == 1 and prober.refusal({**base, **sizes_at(symbols, key, 1)}):
             symbol.lower = 2
     return refused
+
+
+def _bound_by_guards(symbol: Symbol, holds: Callable[[int], bool]) -> None:
+    """Limits that the trace's guards set around the example's size, where some set them.
+
+    A convolution stack that is flattened for a linear layer, say, holds for a window of lengths.
+    """
+    step = symbol.multiple
+    for far in (symbol.size * 2, symbol.size * 4):
+        if symbol.upper is None and not holds(far // step * step):
+            symbol.upper = _edge(symbol.size, far // step * step, step, holds)
+    for near in (symbol.size // 2, symbol.size // 4):
+        value = max(near // step * step, step)
+        if symbol.lower <= value < symbol.size and value > 1 and not holds(value):
+            symbol.lower = _edge(symbol.size, value, step, holds)
+
+
+def _edge(inside: int, outside: int, step: int, holds: Callable[[int], bool]) -> int:
+    """The last value that holds on the way from one that does to one that does not."""
+    while abs(outside - inside) > step:
+        middle = (inside + outside) // 2 // step * step
+        if middle in (inside, outside):
+            break
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+    return inside
 
 
 def _first_accepted(

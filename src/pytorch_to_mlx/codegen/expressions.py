@@ -11,6 +11,7 @@ import sympy
 
 from pytorch_to_mlx.codegen import forms
 from pytorch_to_mlx.graph import Node, Value
+from pytorch_to_mlx.graph.dims import dims_equal, product
 from pytorch_to_mlx.graph.dtypes import DType
 
 
@@ -126,6 +127,7 @@ def reshape_dims(x: Any, dims: tuple[Any, ...]) -> list[Any]:
     if not awkward:
         symbolic = [i for i, d in enumerate(dims) if isinstance(d, sympy.Basic)]
         merged = isinstance(x, Value) and len(dims) < x.ndim and isinstance(dims[-1], int)
+        merged = merged and dims_equal(product(x.dims), product(dims))
         if len(symbolic) == len(dims) - 1 and merged:
             return [*dims[:-1], -1]
         return list(dims)

@@ -67,13 +67,20 @@ class Checkpoint(Mapping):
         for candidate in (name, *ALIASES.get(name, ())):
             if candidate in self.tensors:
                 return self.tensors[candidate]
-        raise KeyError(f"the checkpoint has no tensor {{name!r}}")
+        sys.exit(f"the checkpoint has no tensor {{name!r}}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
 
     def __len__(self) -> int:
         return len(self.tensors)
+
+
+def fitted(name: str, new: mx.array, old: mx.array) -> mx.array:
+    """The new weight in the package's dtype; another shape is no fine-tune of this model."""
+    if new.shape != old.shape:
+        sys.exit(f"{{name}} has shape {{new.shape}}, this package has {{old.shape}}")
+    return new.astype(old.dtype) if mx.issubdtype(old.dtype, mx.floating) else new
 
 
 def read_checkpoint(path: str) -> dict[str, mx.array]:
@@ -105,9 +112,13 @@ def main() -> None:
     here = Path(__file__).parent
     target = Path(sys.argv[2]) if len(sys.argv) == 3 else here
     checkpoint = Checkpoint(sys.argv[1], here)
+    missing = [name for name in NAMES if name not in checkpoint.package]
+    if missing:
+        sys.exit(f"this package's own weights lack {{missing[0]}}")
     weights = {{}}
     for name in NAMES:
-        weights[name] = checkpoint.package[name] if name in KEPT else weight(name, checkpoint)
+        old = checkpoint.package[name]
+        weights[name] = old if name in KEPT else fitted(name, weight(name, checkpoint), old)
     mx.eval(weights)
     target.mkdir(parents=True, exist_ok=True)
     for file in sorted(target.glob("model*.safetensors*")):

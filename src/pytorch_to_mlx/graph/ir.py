@@ -291,6 +291,7 @@ class Param:
     kind: str = "parameter"  # parameter | buffer | constant
     recipe: Graph | None = None
     sources: tuple[str, ...] = ()
+    persistent: bool = True  # whether checkpoints of the source hold it
 
 
 @dataclass

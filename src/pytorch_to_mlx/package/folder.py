@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             )
         if target.is_symlink() or not target.is_dir():
             raise OutputError(f"{target} is no folder", hint="choose another output path")
-        if any(target.iterdir()) and not (target / MARK).is_file():
+        if any(target.iterdir()) and not is_package(target):
             raise OutputError(
                 f"{target} holds files that are no converted model",
                 hint="it is not overwritten; choose another folder",
@@ -38,6 +39,16 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OutputError(f"{parent} is not writable", hint="choose a folder that you may write to")
+
+
+def is_package(folder: Path) -> bool:
+    """Whether a folder holds a package of ours (other tools write a ``config.json`` too)."""
+    try:
+        config = json.loads((folder / MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    versions = config.get("versions") if isinstance(config, dict) else None
+    return isinstance(versions, dict) and "pytorch_to_mlx" in versions
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import mlx.nn as nn
 
 from pytorch_to_mlx.errors import InputError, SourceError
 from pytorch_to_mlx.package import arrays, trees
+from pytorch_to_mlx.package.folder import is_package
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise SourceError(
             f"{folder} is no converted model: {error}", hint="pass the folder that convert wrote"
         ) from error
-    if "pytorch_to_mlx" not in config.get("versions", {}):
+    if not is_package(folder):
         raise SourceError(f"{folder} has a config.json that pytorch_to_mlx did not write")
     return dict(config)
 
@@ -126,10 +127,19 @@ class Package:
                         f"{where} must be {dim}, got {size}", hint="it was static at conversion"
                     )
                 if isinstance(dim, str) and dim.isidentifier():
+                    self._check_limits(where, size, dim)
                     if seen.setdefault(dim, (size, where))[0] != size:
                         raise InputError(
                             f"{where} is {size} but {seen[dim][1]} is {seen[dim][0]}; they must be equal"
                         )
+
+    def _check_limits(self, where: str, size: int, symbol: str) -> None:
+        limits = self.config["dims"].get("symbols", {}).get(symbol, {})
+        low, high, step = limits.get("min"), limits.get("max"), limits.get("multiple_of") or 1
+        if (high is not None and size > high) or (low is not None and 2 < low and size < low):
+            raise InputError(f"{where} must be from {low} to {high or 'any size'}, got {size}")
+        if size % step:
+            raise InputError(f"{where} must be a multiple of {step}, got {size}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call, _ = self.bind(args, kwargs)

@@ -54,7 +54,7 @@ def write_package(folder: Path, job: Job, progress: Progress) -> None:
     script = weights_script(job.code.weights, aliases=job.captured.aliases, kept=job.kept)
     (folder / "convert_weights.py").write_text(script, encoding="utf-8")
     write_weights(folder, job, progress)
-    (folder / "test_model.py").write_text(selftest.test_source(folder.name), encoding="utf-8")
+    (folder / "test_model.py").write_text(selftest.test_source(), encoding="utf-8")
     finish_config(folder, job)
 
 

@@ -85,6 +85,8 @@ def _worth(
     value: Value, static: dict[Value, tuple[Node, ...]], param_of: dict[Value, Param]
 ) -> bool:
     sources = {i for n in _slice_of(value, static) for i in n.inputs() if i in param_of}
+    if len({param_of[s].persistent for s in sources}) > 1:
+        return False  # a fine-tune's checkpoint has only a part of it
     return bool(sources) and _bytes(value) <= 2 * sum(_bytes(s) for s in sources)
 
 
@@ -99,6 +101,7 @@ def _fold(
     new = Value(value.shape, value.dtype, hint=wish)
     kind = "parameter" if any(param_of[s].kind == "parameter" for s in sources) else "buffer"
     param = Param(wish, new, kind, recipe, paths)
+    param.persistent = all(param_of[s].persistent for s in sources)
     param_of[new] = param
     static[new] = ()
     graph.replace(value, new)

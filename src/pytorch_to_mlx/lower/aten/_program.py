@@ -120,9 +120,9 @@ class _Lowering:
                     kind = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer"}.get(
                         spec.kind, "constant"
                     )
-                    self.graph.params[path] = Param(
-                        path, self._value(val, hint=path), kind, sources=(path,)
-                    )
+                    param = Param(path, self._value(val, hint=path), kind, sources=(path,))
+                    param.persistent = path in self.captured.persistent
+                    self.graph.params[path] = param
                 env[node] = self.graph.params[path].value
             else:
                 env[node] = None
