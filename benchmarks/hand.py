@@ -31,7 +31,10 @@ def _submodule(package: str, name: str) -> ModuleType:
         bare = ModuleType(package)
         bare.__path__ = list(spec.submodule_search_locations)
         sys.modules[package] = bare
-    return import_module(f"{package}.{name}")
+    try:
+        return import_module(f"{package}.{name}")
+    except ImportError as error:
+        raise Unavailable(f"{package}.{name}: {error}") from error
 
 
 def llama(source: torch_nn.Module) -> nn.Module:
