@@ -74,7 +74,18 @@ class Outputs(nn.Module):
 class Names(nn.Module):
     """Children and weights called like the methods of a dict, of a module, of the language."""
 
-    NAMES = ("keys", "update", "items", "state", "class", "values", "pop", "apply", "get", "freeze")
+    NAMES = (
+        "keys",
+        "update",
+        "items",
+        "state",
+        "class",
+        "values",
+        "pop",
+        "unfreeze",
+        "get",
+        "freeze",
+    )
     NAMES += (
         "parameters_",
         "training_",
@@ -94,14 +105,14 @@ class Names(nn.Module):
             self.add_module(name, nn.Linear(3, 3))
         self.copy = nn.Parameter(torch.ones(3))
         self.clear = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
-        self.setdefault = nn.ModuleDict({"items": nn.Linear(3, 3), "keys": nn.Linear(3, 3)})
+        self.setdefault = nn.ModuleDict({"from": nn.Linear(3, 3), "a b": nn.Linear(3, 3)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for name in self.NAMES:
             x = torch.tanh(self._modules[name](x))  # type: ignore[misc]
         for layer in self.clear:
             x = layer(x)
-        return self.setdefault["keys"](self.setdefault["items"](x)) * self.copy
+        return self.setdefault["a b"](self.setdefault["from"](x)) * self.copy
 
 
 class Arguments(nn.Module):
