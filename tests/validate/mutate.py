@@ -19,8 +19,9 @@ Tamper = Callable[[Graph, Node, random.Random], None]
 
 @dataclass(frozen=True)
 class Defect:
-    """``where`` is an op (``aten.relu.default``) or a pass; ``line`` a piece of the source line that is
-    to blame (of any of them, for a pass that joins several)."""
+    """``where`` is an op (``aten.relu.default``) or a pass; ``line`` a piece of the source line
+    that is to blame (of any of them, for a pass that joins several).
+    """
 
     name: str
     model: str

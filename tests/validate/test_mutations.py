@@ -1,4 +1,4 @@
-"""The proof's own proof: defects put into the converter are caught, found, and shown by a script."""
+"""The proof's own proof: defects in the converter are caught, found, and shown by scripts."""
 
 from __future__ import annotations
 

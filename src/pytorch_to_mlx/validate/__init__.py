@@ -1,7 +1,7 @@
 """Proves a package: runs the emitted code against the original, and finds where they part.
 
-Importing this package binds ``pytorch_to_mlx.validate`` to it, where users expect the function of that
-name; so it can be called as such.
+Importing this package binds ``pytorch_to_mlx.validate`` to it, where users expect the function of
+that name; so it can be called as such.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Finds where a package parts from its original: the first op, the pass, or the writing of the code.
+"""Finds where a package parts from its original: the first op, the pass, or the writing of the
+code.
 
-First every op of the unfused graph is run alone on torch's exact inputs. If all are right, the passes
-run one at a time until the graph's outputs part. If they never do, the code or the weights are wrong.
+First every op of the unfused graph is run alone on torch's exact inputs. If all are right, the
+passes run one at a time until the graph's outputs part. If they never do, the code or the weights
+are wrong.
 """
 
 from __future__ import annotations
@@ -37,8 +39,9 @@ SUSPECT = (1.0, 0.1)  # of the tolerance
 
 
 def bisect(report: ValidationReport, subject: Subject, tolerance: float) -> dict[str, Any]:
-    """The report's ``bisect`` section: ``module``, ``op``, ``origin``, ``reason``, ``repro`` and, where
-    a pass is to blame, ``pass``. A repro script is written into the package folder."""
+    """The report's ``bisect`` section: ``module``, ``op``, ``origin``, ``reason``, ``repro`` and,
+    where a pass is to blame, ``pass``. A repro script is written into the package folder.
+    """
     captured = subject.captured
     assert captured is not None
     originals: dict[str, torch.Tensor] = {}
@@ -88,9 +91,8 @@ def _search(
         node, reason = culprit
         found = {**place(captured, node), "reason": f"given exact inputs, {reason}"}
         return {**found, "repro": repro.of_op(subject.package.folder, lowered, node, tolerance)}
-    found = _blame_pass(subject, lowered, inputs, tolerance, originals)
-    if found is None:
-        found = {**_blame_writing(subject), "module": module}
+    blamed = _blame_pass(subject, lowered, inputs, tolerance, originals)
+    found = blamed or {**_blame_writing(subject), "module": module}
     if unchecked:
         found["reason"] += f" (not checked alone: {', '.join(unchecked[:5])})"
     return found
@@ -140,8 +142,9 @@ def _check_capture(
 def first_bad_op(
     lowered: Lowered, tolerance: float
 ) -> tuple[tuple[fx.Node, str] | None, list[str]]:
-    """The first source node whose MLX calls leave the tolerance given exact inputs, and why; ops that
-    could not be run alone."""
+    """The first source node whose MLX calls leave the tolerance given exact inputs, and why; ops
+    that could not be run alone.
+    """
     errors: list[tuple[fx.Node, Comparison]] = []
     unchecked: list[str] = []
     for node in lowered.source_nodes():
@@ -183,7 +186,9 @@ def _is_random(lowered: Lowered, node: fx.Node) -> bool:
 
 
 def check_op(lowered: Lowered, node: fx.Node, tolerance: float) -> Comparison | None:
-    """The worst output of one source node's MLX calls on exact inputs; ``None`` where it has none."""
+    """The worst output of one source node's MLX calls on exact inputs; ``None`` where it has
+    none.
+    """
     worst: Comparison | None = None
     runner: Runner | None = None
     for value, actual in pairs(lowered.env[node], lowered.torch.get(node)):

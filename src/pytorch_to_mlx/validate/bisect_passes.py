@@ -11,8 +11,8 @@ import mlx.core as mx
 import numpy as np
 
 from pytorch_to_mlx.graph import Graph, Value
-from pytorch_to_mlx.passes import pipeline
 from pytorch_to_mlx.package import arrays
+from pytorch_to_mlx.passes import pipeline
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.evaluate import weights
 from pytorch_to_mlx.validate.code import NotFlat, Runner, run_graph
@@ -31,8 +31,9 @@ ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, Arit
 class BadPass:
     """A pass after which the graph's outputs part from torch's.
 
-    ``node`` is the first source node whose value in the graph is then wrong, ``value`` what stands for
-    it, ``axes`` the order of its axes there; ``right`` are values that still agree, with theirs.
+    ``node`` is the first source node whose value in the graph is then wrong, ``value`` what
+    stands for it, ``axes`` the order of its axes there; ``right`` are values that still agree,
+    with theirs.
     """
 
     name: str
@@ -71,9 +72,9 @@ def first_bad_pass(
         if changed == text:
             continue
         text = changed
-        reason, runner = _wrong(lowered, graph, inputs, tolerance)
-        if reason is not None:
-            bad = BadPass(name, reason, graph)
+        wrong, runner = _wrong(lowered, graph, inputs, tolerance)
+        if wrong is not None:
+            bad = BadPass(name, wrong, graph)
             if runner is not None:
                 _locate(bad, lowered, runner, sound, tolerance)
             return bad
@@ -82,7 +83,7 @@ def first_bad_pass(
     return None
 
 
-def _source(lowered: Lowered, path: str, originals: Mapping[str, torch.Tensor]) -> mx.array | None:
+def _source(lowered: Lowered, path: str, originals: Mapping[str, torch.Tensor]) -> Any:
     path = lowered.captured.canonical(path)
     tensor = originals.get(path, lowered.captured.tensors.get(path))
     return None if tensor is None else arrays.from_torch(tensor)
@@ -107,7 +108,6 @@ def _wrong(
         return f"the graph raises {type(error).__name__}: {error}", runner
     for want, got in zip(lowered.expected(), results, strict=True):
         if hasattr(want, "detach"):
-            # The whole graph rounds more than an op does: suspect what the package would be failed for.
             found = compare("output", torch_array(want), mlx_array(got), tolerance)
             if not found.ok:
                 return f"the outputs part: {found.reason}", runner
@@ -132,8 +132,9 @@ def _locate(
 def _values(
     lowered: Lowered, runner: Runner, tolerance: float
 ) -> list[tuple[fx.Node, Value, tuple[int, ...], bool]]:
-    """Every source node whose value still exists in the graph: the value, the order of its axes, and
-    whether it agrees."""
+    """Every source node whose value still exists in the graph: the value, the order of its axes,
+    and whether it agrees.
+    """
     found = []
     for node in lowered.source_nodes():
         became = lowered.env[node]
@@ -151,8 +152,9 @@ def _values(
 
 
 def agreement(want: Array, got: Array, tolerance: float) -> tuple[tuple[int, ...], bool] | None:
-    """The order of axes in which ``got`` is ``want``, or nearest, and whether it agrees; ``None`` where
-    shapes or kinds of dtypes cannot."""
+    """The order of axes in which ``got`` is ``want``, or nearest, and whether it agrees; ``None``
+    where shapes or kinds of dtypes cannot.
+    """
     a, b = want.values, got.values
     if sorted(a.shape) != sorted(b.shape) or a.ndim > 5 or a.dtype.kind != b.dtype.kind:
         return None

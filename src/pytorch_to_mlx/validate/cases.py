@@ -21,7 +21,7 @@ EDGE_SHARE = 1e-3
 
 
 class Cases:
-    """Makes and compares the cases of one subject; ``notes`` collects what could not be compared."""
+    """Makes and compares the cases of one subject; ``notes`` says what could not be."""
 
     def __init__(
         self, subject: Subject, tolerance: float, seed: int, ignored: frozenset[str] = frozenset()
@@ -41,7 +41,7 @@ class Cases:
         """Every case with its inputs, and (for those the original refuses) a note instead."""
         yield self.given()
         yield self.random("random inputs", {}, 1)
-        changes = draws.other_sizes(self.symbols)
+        changes: list[Mapping[str, int]] = [*draws.other_sizes(self.symbols)]
         changes = [*changes[-1:], *extra] if quick else [*changes, *extra]
         for i, change in enumerate(changes):
             case = self.resized(dict(change), 2 + i)
@@ -107,8 +107,9 @@ class Cases:
                 yield case
 
     def _first_sound(self, name: str, choices: list[Inputs]) -> Case | None:
-        """The first of some edge inputs at which the original itself is well defined: it accepts them,
-        and its own float32 result is its float64 result within the tolerance."""
+        """The first of some edge inputs at which the original itself is well defined: it accepts
+        them, and its own float32 result is its float64 result within the tolerance.
+        """
         refusal = ""
         for values in choices:
             calls = [values] * self.subject.calls
@@ -198,7 +199,9 @@ class Cases:
         return found
 
     def _explain(self, case: Case) -> None:
-        """Adds the original's own rounding error to the reasons of float failures (never a pardon)."""
+        """Adds the original's own rounding error to the reasons of float failures (never a
+        pardon).
+        """
         failed = [o for o in case.outputs if not o.ok and o.max_abs is not None]
         if not failed:
             return

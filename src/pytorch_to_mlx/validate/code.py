@@ -128,8 +128,8 @@ class Runner:
             exec(
                 "from __future__ import annotations\n" + "\n\n".join(self.code.helpers()),
                 self.space,
-            )  # noqa: S102
-        exec("\n".join(lines), self.space)  # noqa: S102 - the code under proof
+            )
+        exec("\n".join(lines), self.space)  # the code under proof
         for v in node.outputs:
             if v.symbol is not None:
                 self.bind(v, self.space[Code.variable(v)])
@@ -144,7 +144,7 @@ def weight(captured: Captured, p: Param) -> mx.array:
     for v, given in zip(p.recipe.inputs, sources, strict=True):
         runner.bind(v, given)
     results = run_graph(runner, p.recipe)
-    return results[0]  # type: ignore[no-any-return]
+    return results[0]
 
 
 def run_graph(runner: Runner, graph: Graph) -> list[Any]:
@@ -162,7 +162,7 @@ def run_graph(runner: Runner, graph: Graph) -> list[Any]:
 
 def sizes_of(pairs: Iterable[tuple[Value, Any]]) -> dict[sympy.Symbol, int]:
     """Size symbols from values and the arrays (or numbers) that they are."""
-    sizes: dict[sympy.Symbol, int] = {}
+    sizes: dict[sympy.Symbol, Any] = {}
     derived: list[tuple[sympy.Expr, int]] = []
     for value, actual in pairs:
         if value.symbol is not None and isinstance(actual, (bool, int, float)):
@@ -174,10 +174,12 @@ def sizes_of(pairs: Iterable[tuple[Value, Any]]) -> dict[sympy.Symbol, int]:
             if isinstance(dim, sympy.Symbol):
                 sizes.setdefault(dim, int(n))
             elif not is_static(dim):
-                derived.append((dim, int(n)))  # type: ignore[arg-type]
+                derived.append((dim, int(n)))
     for expr, n in derived:
         unknown = [s for s in expr.free_symbols if s not in sizes]
         if len(unknown) == 1:
             roots = sympy.solve(expr.subs(sizes) - n, unknown[0])
-            sizes.update({unknown[0]: int(r) for r in roots if r.is_Integer})
+            whole = [int(r) for r in roots if r.is_Integer]
+            if whole:
+                sizes[unknown[0]] = whole[0]
     return sizes

@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def relative(self) -> float:
-        """The largest error as a fraction of the scale; infinite where nothing could be measured."""
+        """The largest error as a fraction of the scale; infinite where none could be measured."""
         if self.max_abs is None or self.scale is None:
             return 0.0 if self.ok else math.inf
         return 0.0 if self.max_abs == 0 else self.max_abs / max(self.scale, FLOOR)
@@ -91,7 +91,8 @@ def compare(
         result.reason = reason
         return result
     measure(result, want.values, got.values)
-    assert result.max_abs is not None and result.scale is not None
+    assert result.max_abs is not None
+    assert result.scale is not None
     allowed = tolerance * max(result.scale, least_scale)
     result.ok = result.max_abs <= allowed
     if not result.ok:

@@ -1,4 +1,6 @@
-"""A package alone, without its original: compared with the outputs that were recorded at conversion."""
+"""A package alone, without its original: compared with the outputs that were recorded at
+conversion.
+"""
 
 from __future__ import annotations
 

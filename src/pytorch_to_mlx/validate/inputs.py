@@ -173,7 +173,9 @@ def is_range(example: np.ndarray) -> bool:
 
 def resized(example: np.ndarray, shape: tuple[int, ...], turn: int = 0) -> np.ndarray:
     """A mask at another size: rows and columns are repeated or dropped evenly, so that causal and
-    padded masks stay so; rows of a batch are taken in turn; no row becomes all false that was not."""
+    padded masks stay so; rows of a batch are taken in turn; no row becomes all false that was
+    not.
+    """
     if is_range(example):
         out = example[..., :1] + np.arange(shape[-1], dtype=example.dtype)
         return np.ascontiguousarray(_pick(out, shape, 0))
@@ -240,7 +242,9 @@ def _floats_by(examples: Inputs, change: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 def integer_ends(examples: Inputs) -> list[tuple[str, Inputs]]:
-    """All integers at the least, then at the largest value seen (masks and positions as they are)."""
+    """All integers at the least, then at the largest value seen (masks and positions as they
+    are).
+    """
     found: list[tuple[str, Inputs]] = []
     for label, end in (("least integers", np.min), ("largest integers", np.max)):
         out = dict(examples)

@@ -1,8 +1,9 @@
 """Errors module by module: the emitted package's submodules beside the original's.
 
-The original's module outputs are nodes of the captured program; the package's are recorded in place.
-A module whose output has been fused into a later one (a batch norm folded into the convolution before
-it) is compared with that later one. Axes may be in another order (channels-last).
+The original's module outputs are nodes of the captured program; the package's are recorded in
+place. A module whose output has been fused into a later one (a batch norm folded into the
+convolution before it) is compared with that later one. Axes may be in another order
+(channels-last).
 """
 
 from __future__ import annotations
@@ -137,8 +138,9 @@ def _recorder(cls: type, path: str, found: dict[str, mx.array]) -> type:
 
 
 def difference(want: Any, got: np.ndarray) -> tuple[float, float] | None:
-    """Largest error, absolute and as a fraction of scale, in the axis order that fits best; ``None``
-    where no order of axes gives the shape, or the values are no floats."""
+    """Largest error, absolute and as a fraction of scale, in the axis order that fits best;
+    ``None`` where no order of axes gives the shape, or the values are no floats.
+    """
     import torch
 
     if not isinstance(want, torch.Tensor) or not want.is_floating_point() or got.dtype.kind != "f":

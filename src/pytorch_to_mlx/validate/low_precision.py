@@ -1,8 +1,8 @@
 """Half precision: first the same model in float32 is proven, then errors are judged by torch's own.
 
-The error of the package against the original in float32 may be at most twice what the original itself
-shows in that precision (plus one rounding of the output), over all cases together: the largest error
-of few numbers is a matter of luck.
+The error of the package against the original in float32 may be at most twice what the original
+itself shows in that precision (plus one rounding of the output), over all cases together: the
+largest error of few numbers is a matter of luck.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _keep_repro(twin: Converted, converted: Converted, report: ValidationReport)
 
 
 def float32_twin(subject: Subject, source: Any, bars: Progress) -> Converted:
-    """A float32 conversion of the source, or, where that is not at hand, of the captured program."""
+    """A float32 conversion of the source, or without it of the captured program."""
     from pytorch_to_mlx.api import convert
 
     args, kwargs, program = captured_module(subject)
@@ -188,7 +188,7 @@ def judge(
 
 
 def rounded(inputs: Inputs, subject: Subject) -> Inputs:
-    """Inputs as the model's input dtypes hold them, so that both precisions see the same numbers."""
+    """Inputs as the model's input dtypes hold them, so that all sides see the same numbers."""
     import torch
 
     out = dict(inputs)

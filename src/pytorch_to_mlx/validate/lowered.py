@@ -35,9 +35,10 @@ class _Recording(_Lowering):
 
 
 class Lowered:
-    """``env`` maps source nodes to values (or tuples of them, or sizes); ``torch`` to their values on
-    one call; ``groups`` to the nodes that each became, by name; ``given`` maps graph values to torch
-    tensors."""
+    """``env`` maps source nodes to values (or tuples of them, or sizes); ``torch`` to their
+    values on one call; ``groups`` to the nodes that each became, by name; ``given`` maps graph
+    values to torch tensors.
+    """
 
     def __init__(self, captured: Captured, values: dict[fx.Node, Any]) -> None:
         self.captured = captured

@@ -1,7 +1,7 @@
 """Weights changed one at a time: the package's outputs must follow the original's.
 
-Random weights hide branches (a zero-initialised layer contributes nothing), so equal outputs alone do
-not prove that every weight is used, and used in the right place.
+Random weights hide branches (a zero-initialised layer contributes nothing), so equal outputs
+alone do not prove that every weight is used, and used in the right place.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ def perturb_weights(
 
 
 def sample(tensors: Mapping[str, torch.Tensor], seed: int) -> list[list[str]]:
-    """Floating tensors to change: all of up to 24; else one of each kind (the path without numbers),
-    all that are zero throughout, and a draw of others. Each group changes together."""
+    """Floating tensors to change: all of up to 24; else one of each kind (the path without
+    numbers), all that are zero throughout, and a draw of others. Each group changes together.
+    """
     paths = [p for p, t in tensors.items() if t.is_floating_point() and t.numel()]
     if len(paths) <= ALL_BELOW:
         return [[p] for p in paths]
@@ -176,7 +177,8 @@ def changed(
 ) -> Iterator[None]:
     """Within, the tensors are changed in place by noise of ``strength`` times their own size.
 
-    What is nowhere negative (variances, scales) stays so; a tensor of zeros gets noise of that size.
+    What is nowhere negative (variances, scales) stays so; a tensor of zeros gets noise of that
+    size.
     """
     import torch
 
@@ -212,7 +214,9 @@ def _probe(
     tolerance: float,
     rng: np.random.Generator,
 ) -> Outcome:
-    """Changes some tensors, more strongly if the outputs hardly move, and compares the two changes."""
+    """Changes some tensors, more strongly if the outputs hardly move, and compares the two
+    changes.
+    """
     best = Outcome(paths)
     seed = int(rng.integers(1 << 31))
     for strength in STRENGTHS:
@@ -298,7 +302,7 @@ def judge(
 def _changes(
     base: _Base, source: list[Outputs], package: list[Outputs]
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Both sides' changes of all float outputs, each output by its scale; whether integers agree."""
+    """Both sides' changes of all float outputs, by scale; whether integers agree."""
     ours: list[np.ndarray] = []
     theirs: list[np.ndarray] = []
     exact = True

@@ -1,8 +1,8 @@
 """Models that draw random numbers: what they draw is compared by distribution.
 
 The generators differ, so values cannot agree. Shapes and dtypes must; over repeated draws, every
-element's mean and mean square must agree within their own standard errors, and all values pooled must
-have one distribution (Kolmogorov-Smirnov).
+element's mean and mean square must agree within their own standard errors, and all values pooled
+must have one distribution (Kolmogorov-Smirnov).
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def different(a: np.ndarray, b: np.ndarray) -> str | None:
         z = gap / np.maximum(error, 1e-6 * max(float(np.abs(x).max(initial=0.0)), 1e-12))
         if z.max(initial=0.0) > MOST_Z:
             at = int(z.argmax())
-            return f"the {label} of element {at} is {y.mean(0)[at]:.4g}, the original's {x.mean(0)[at]:.4g}"
+            ours, theirs = y.mean(0)[at], x.mean(0)[at]
+            return f"the {label} of element {at} is {ours:.4g}, the original's {theirs:.4g}"
     distance, allowed = kolmogorov_smirnov(a.ravel(), b.ravel()), 2.2 * math.sqrt(2 / len(a))
     if distance > allowed:
         return f"another distribution: Kolmogorov-Smirnov distance {distance:.3f}"

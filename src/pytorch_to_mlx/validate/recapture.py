@@ -1,4 +1,6 @@
-"""The original of a package that was loaded from disk: captured anew, with the package's own dims."""
+"""The original of a package that was loaded from disk: captured anew, with the package's own
+dims.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pytorch_to_mlx.errors import InputError
 from pytorch_to_mlx.package import trees
 from pytorch_to_mlx.package.run import Package
+from pytorch_to_mlx.package.writer import import_script
 from pytorch_to_mlx.progress import Progress
+from pytorch_to_mlx.validate.perturb import emitted_names
 from pytorch_to_mlx.validate.subject import read_golden
 
 if TYPE_CHECKING:
@@ -74,7 +78,7 @@ def check_same(package: Package, captured: Captured) -> None:
     """Whether a captured model can be what a package was made from.
 
     Raises:
-        InputError: its inputs, outputs or number of weights differ.
+        InputError: its inputs, outputs or names of weights differ.
     """
     config = package.config
     names = [i["name"] for i in config["inputs"]]
@@ -83,6 +87,14 @@ def check_same(package: Package, captured: Captured) -> None:
             f"the source takes {', '.join(captured.input_names)}, the package {', '.join(names)}",
             hint="pass the model that the package was converted from",
         )
+    script = import_script(package.folder / "convert_weights.py")
+    try:
+        emitted_names(script, captured)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"the source's weights are not those of the package: {error}",
+            hint="pass the model that the package was converted from",
+        ) from error
     count = sum(1 for _ in captured.out_tree.leaves())
     if count != sum(1 for _ in package.out_tree.leaves()):
         raise InputError(

@@ -182,7 +182,9 @@ def _result_name(names: TorchNames, lowered: Lowered, node: fx.Node, value: Valu
 
 
 def of_pass(folder: Path, lowered: Lowered, bad: BadPass, tolerance: float) -> str | None:
-    """The script for the source nodes up to the first wrong one, from values that are still right."""
+    """The script for the source nodes up to the first wrong one, from values that are still
+    right.
+    """
     if bad.node is None or bad.value is None or bad.value.node is None:
         return None
     sides = _Sides()
@@ -234,7 +236,9 @@ def _cone(bad: BadPass) -> tuple[list[Node], list[Value]]:
 def _bind_code(
     sides: _Sides, names: TorchNames, code: Code, lowered: Lowered, bad: BadPass | None = None
 ) -> None:
-    """Gives the MLX side its inputs: the program's inputs, torch's values, weights by their recipe."""
+    """Gives the MLX side its inputs: the program's inputs, torch's values, weights by their
+    recipe.
+    """
     params = (bad.graph if bad else lowered.graph).param_of()
     lines: list[str] = []
     for value in code.inputs:
@@ -263,7 +267,7 @@ def _bind_code(
 
 
 class TorchNames:
-    """Writes source nodes as torch calls; both sides' inputs are called after their source nodes."""
+    """Writes source nodes as torch calls; inputs of both sides are named after source nodes."""
 
     def __init__(self, lowered: Lowered, sides: _Sides) -> None:
         self.lowered = lowered
@@ -286,10 +290,8 @@ class TorchNames:
         """Lines that compute the node from the nodes of ``stop``, which are arguments."""
         for source in node.all_input_nodes:
             value = self.lowered.torch.get(source)
-            if (
-                source in self.names
-                or not isinstance(value, (tuple, list))
-                and not _is_tensor(value)
+            if source in self.names or (
+                not isinstance(value, (tuple, list)) and not _is_tensor(value)
             ):
                 continue
             picked = node.target is operator.getitem

@@ -119,7 +119,7 @@ class Subject:
         try:
             torch.manual_seed(seed)
             results = self.captured.reference(dtype).sequence(calls)
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        except Exception as error:  # the user's code may raise anything
             raise SourceRefuses(_first_line(error)) from error
         finally:
             torch.random.set_rng_state(state)
