@@ -148,6 +148,45 @@ def test_unsqueezes_become_one_subscript():
     assert body(graph) == "%1 = getitem(%0, (:, None, :, None))\nreturn(%1)"
 
 
+def test_transposes_go_below_new_axes():
+    def fn(x):
+        wide = call(mx.expand_dims, x, 2)
+        moved = call("getitem", x, (None, slice(None), None))
+        return wide.transpose(2, 3, 0, 1), moved.transpose(1, 0, 2, 3, 4)
+
+    graph = build(fn, ("float32", (2, 3, 4)))
+    check(graph, [views.run, dead_code.run], [np.arange(24, dtype=np.float32).reshape(2, 3, 4)])
+    assert body(graph) == (
+        "%1 = mx.transpose(%0, (2, 0, 1))\n%2 = getitem(%1, (None,))\n"
+        "%3 = getitem(%0, (:, None, None))\nreturn(%2, %3)"
+    )
+
+
+def test_transposes_stay_above_parts():
+    def fn(x):
+        part = call("getitem", x, (slice(0, 1), None))
+        return part.transpose(1, 2, 0, 3)
+
+    graph = build(fn, ("float32", (2, 3, 4)))
+    before = str(graph)
+    check(graph, [views.run, dead_code.run], [np.ones((2, 3, 4), np.float32)])
+    assert str(graph) == before
+
+
+def test_joints_with_true_and_false():
+    def fn(x):
+        yes, no = call(mx.array, True), call(mx.array, False)
+        return (
+            call(mx.logical_and, yes, x),
+            call(mx.logical_or, x, no),
+            call(mx.logical_and, x, no),
+        )
+
+    graph = build(fn, ("bool", (3,)))
+    check(graph, [identity.run, dead_code.run], [np.array([True, False, True])])
+    assert targets(graph) == ["mx.array", "mx.logical_and"]
+
+
 def test_swapaxes_and_permute_cancel():
     graph = build(
         lambda x: call(mx.sin, call(mx.swapaxes, x.transpose(0, 2, 1), 1, 2)),

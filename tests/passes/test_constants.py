@@ -117,3 +117,23 @@ def test_a_filled_array_becomes_its_number():
     graph = build(lambda x: call(mx.minimum, x, call(mx.full, (B, 3), 2.0, dtype=F32)), SPEC)
     check(graph, [constants.run, dead_code.run], [X])
     assert body(graph) == "%1 = mx.minimum(%0, 2.0)\nreturn(%1)"
+
+
+def test_whole_numbers_are_added_at_once():
+    def fn(ids):
+        return ids - 1 + 2, ids + 3 - 3, 5 + (ids - 9)
+
+    graph = build(fn, ("int64", ("B", 3)))
+    check(graph, [constants.run, dead_code.run], [np.arange(6).reshape(2, 3)])
+    assert body(graph) == "%1 = mx.add(%0, 1)\n%2 = mx.subtract(%0, 4)\nreturn(%1, %0, %2)"
+
+
+def test_sums_that_round_or_are_read_between_stay():
+    def fn(x, ids):
+        between = ids - 1
+        return x - 1.0 + 2.0, between + 2, between, 2 - (ids + 1)
+
+    graph = build(fn, SPEC, ("int64", ("B", 3)))
+    before = body(graph)
+    check(graph, [constants.run, dead_code.run], [X, np.arange(6).reshape(2, 3)])
+    assert body(graph) == before

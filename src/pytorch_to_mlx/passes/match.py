@@ -51,6 +51,11 @@ def substitute(root: Graph, old: Value, new: Value) -> None:
     elif old.shape is not None and not same_shape(new.shape, old.shape):
         raise ValueError(f"a rewrite of {old.node} gives shape {new.shape} instead of {old.shape}")
     new.hint = new.hint or old.hint
+    reroute(root, old, new)
+
+
+def reroute(root: Graph, old: Value, new: Value) -> None:
+    """Every use of ``old`` becomes one of ``new``, as an argument of a module's call too."""
     root.replace(old, new)
     for key, pairs in root.bound.items():
         if any(v is old for _, v in pairs):

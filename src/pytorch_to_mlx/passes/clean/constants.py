@@ -7,7 +7,8 @@ Given::
     %3 = mx.divide(%0, %2)
 
 Result: ``mx.divide(%0, 8.0)``. The number must mean the same: the array had the other operand's
-dtype (or holds an integer that every dtype has), and the result keeps its dtype.
+dtype (or holds an integer that every dtype has), and the result keeps its dtype. Whole numbers
+added to integers one after the other are added at once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.base import PassReport
-from pytorch_to_mlx.passes.match import apply, graphs, is_array, keeps_result, number, produced_by
+from pytorch_to_mlx.passes.match import (
+    apply,
+    graphs,
+    is_array,
+    keeps_result,
+    number,
+    produced_by,
+    single_use,
+)
 
 _TAKES_NUMBERS = {
     f"mx.{name}"
@@ -42,6 +51,7 @@ def run(graph: Graph, report: PassReport) -> None:
         if len(n.outputs) == 1 and n.output.shape == () and n.target not in (RETURN, "mx.array")
     }
     apply(graph, report, tuple(scalars), _computed)
+    apply(graph, report, ("mx.add", "mx.subtract"), _offset)
     for g in graphs(graph):
         for node in g.nodes:
             if node.target in _TAKES_NUMBERS:
@@ -65,6 +75,36 @@ def _computed(node: Node) -> Value | None:
     return call("mx.array", value, dtype=DType(str(out.dtype)))
 
 
+def _offset(node: Node) -> Value | None:
+    """``x - 1 + 2`` of integers as ``x + 1``."""
+    outer = _shifted(node)
+    inner = outer[0].node if outer is not None else None
+    first = _shifted(inner) if inner is not None else None
+    if outer is None or first is None or not single_use(outer[0]):
+        return None
+    x, by = first[0], first[1] + outer[1]
+    if x.dtype != node.output.dtype:
+        return None
+    if by == 0:
+        return x
+    return call("mx.add", x, by) if by > 0 else call("mx.subtract", x, -by)
+
+
+def _shifted(node: Node) -> tuple[Value, int] | None:
+    """The array and the whole number that a call adds to it."""
+    if node.target not in ("mx.add", "mx.subtract") or len(node.outputs) != 1:
+        return None
+    a, b = node.args
+    if node.target == "mx.add" and not is_array(a):
+        a, b = b, a
+    n = number(b)
+    if not is_array(a) or not isinstance(n, int) or isinstance(n, bool):
+        return None
+    if not DType(str(a.dtype)).is_integer or DType(str(node.output.dtype)) != a.dtype:
+        return None
+    return a, n if node.target == "mx.add" else -n
+
+
 def _inline(node: Node, report: PassReport) -> None:
     for arg in list(dict.fromkeys(a for a in node.args if is_array(a))):
         value = _fill(arg)
@@ -73,12 +113,12 @@ def _inline(node: Node, report: PassReport) -> None:
             continue
         peers = others[1:] if node.target == "mx.where" and others[0] is node.args[0] else others
         # In `where(c, a, b)` only a and b share a dtype.
-        if not peers or isinstance(value, bool) != (peers[0].dtype == "bool"):  # type: ignore[union-attr]
+        if not peers or isinstance(value, bool) != (peers[0].dtype == "bool"):
             continue
-        same = all(o.dtype == arg.dtype for o in peers)  # type: ignore[union-attr]
+        same = all(o.dtype == arg.dtype for o in peers)
         exact = float(value).is_integer() and abs(value) <= _EXACT
-        if (same or exact) and keeps_result(node, arg, value):  # type: ignore[arg-type]
-            node.replace_input(arg, value)  # type: ignore[arg-type]
+        if (same or exact) and keeps_result(node, arg, value):
+            node.replace_input(arg, value)
             report.applied += 1
 
 

@@ -102,6 +102,16 @@ def _over(node: Node) -> Any:
     return node.args[0] if _is(node.args[1], 1) else None
 
 
+def _and(node: Node) -> Any:
+    a, b = node.args
+    return a if number(b) is True else b if number(a) is True else None
+
+
+def _or(node: Node) -> Any:
+    a, b = node.args
+    return a if number(b) is False else b if number(a) is False else None
+
+
 def _is(arg: Any, wanted: int) -> bool:
     n = number(arg)
     return n is not None and not isinstance(n, bool) and n == wanted
@@ -146,6 +156,8 @@ _RULES: dict[str, Callable[[Node], Any]] = {
     "mx.divide": _over,
     "mx.negative": _twice,
     "mx.logical_not": _twice,
+    "mx.logical_and": _and,
+    "mx.logical_or": _or,
     "getitem": _slices,
     "mx.concatenate": _joined,
     "mx.pad": _pad,

@@ -11,7 +11,8 @@ Given::
     %a = getitem(%9, (0:4,))
     %b = getitem(%a, (1:2, None))          -> %9[1:2, None]
 
-Swaps of axes become transposes. A part of an array that others read as well is not read past.
+Swaps of axes become transposes, and those go below added axes. A part of an array that others read
+as well is not read past.
 """
 
 from __future__ import annotations
@@ -43,19 +44,35 @@ def permutation(node: Node) -> tuple[int, ...]:
 
 def _swap(node: Node) -> Value:
     x, i, j = node.args
-    order = list(range(x.ndim))  # type: ignore[union-attr]
-    order[i], order[j] = order[j], order[i]  # type: ignore[index]
-    return x.transpose(*order)  # type: ignore[union-attr]
+    order = list(range(x.ndim))
+    order[i], order[j] = order[j], order[i]
+    return x.transpose(*order)
 
 
 def _transposes(node: Node) -> Value | None:
     inner = produced_by(node.args[0], "mx.transpose")
     if inner is None:
-        return None
+        return _below_new_axes(node)
     before = permutation(inner)
     order = tuple(before[a] for a in permutation(node))
-    source: Value = inner.args[0]  # type: ignore[assignment]
+    source: Value = inner.args[0]
     return source if order == tuple(range(len(order))) else source.transpose(*order)
+
+
+def _below_new_axes(node: Node) -> Value | None:
+    """A transpose of an array with added axes transposes the array, then adds them."""
+    inner = produced_by(node.args[0], "mx.expand_dims", "getitem")
+    index = index_of(inner) if inner is not None else None
+    if inner is None or index is None or any(i not in (None, slice(None)) for i in index):
+        return None
+    axes = [n for n, i in enumerate(index) if i is not None]
+    order = permutation(node)
+    kept = tuple(axes.index(a) for a in order if a in axes)
+    source: Value = inner.args[0]
+    if kept != tuple(range(len(kept))):
+        source = source.transpose(*kept)
+    placed = tuple(None if index[a] is None else slice(None) for a in order)
+    return call("getitem", source, short(placed))
 
 
 def _reshapes(node: Node) -> Value | None:
@@ -66,7 +83,7 @@ def _reshapes(node: Node) -> Value | None:
     reshaping = node.target in _RESHAPES or (inner.target in _RESHAPES and single_use(inner.output))
     if not reshaping:
         return None
-    source: Value = inner.args[0]  # type: ignore[assignment]
+    source: Value = inner.args[0]
     shape = node.output.dims
     if source.shape is not None and same_shape(source.dims, shape):
         return source
@@ -84,7 +101,7 @@ def index_of(node: Node) -> tuple[Any, ...] | None:
         return None
     if node.target == "mx.expand_dims":
         axis = node.args[1]
-        axes = {a % node.output.ndim for a in ((axis,) if isinstance(axis, int) else axis)}  # type: ignore[union-attr, operator]
+        axes = {a % node.output.ndim for a in ((axis,) if isinstance(axis, int) else axis)}
         return tuple(None if i in axes else slice(None) for i in range(node.output.ndim))
     if node.target == "mx.squeeze":
         axis = argument(node, 1, "axis")
@@ -126,12 +143,14 @@ def _subscripts(node: Node) -> Value | None:
     index = compose(first, second)
     if index is None:
         return None
-    source: Value = inner.args[0]  # type: ignore[assignment]
+    source: Value = inner.args[0]
     if all(i == slice(None) for i in index):
         return source
     if not single_use(inner.output) and any(i not in (None, slice(None)) for i in first):
         return None  # a part that others read too has a meaning of its own
-    return call("getitem", source, short(index))
+    out: Value = call("getitem", source, short(index))
+    out.shape = node.output.shape  # sizes that data decides may be written in another way
+    return out
 
 
 def short(index: tuple[Any, ...]) -> tuple[Any, ...]:

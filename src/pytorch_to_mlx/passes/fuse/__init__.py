@@ -13,9 +13,12 @@ from pytorch_to_mlx.passes.fuse import (
     causal_mask,
     conv_batch_norm,
     grouped_query,
+    inverse_permutation,
     known_values,
     layer_norm,
     linear,
+    mask_shape,
+    ranges,
     rms_norm,
     rope,
     sdpa,
@@ -23,6 +26,8 @@ from pytorch_to_mlx.passes.fuse import (
 
 FUSE: list[tuple[str, Pass]] = [
     ("known_values", known_values.run),
+    ("ranges", ranges.run),
+    ("inverse_permutation", inverse_permutation.run),
     ("linear", linear.run),
     ("activation", activation.run),
     ("layer_norm", layer_norm.run),
@@ -35,6 +40,7 @@ FUSE: list[tuple[str, Pass]] = [
     ("identity", identity.run),
     ("dead_code", dead_code.run),
     ("grouped_query", grouped_query.run),
+    ("mask_shape", mask_shape.run),
     ("causal_mask", causal_mask.run),
     ("dead_code", dead_code.run),
 ]
