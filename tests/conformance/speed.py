@@ -29,7 +29,7 @@ def remember_tables() -> None:
         if type(key) is not DispatchKey or key == DispatchKey.Python or key in op.py_kernels:
             return register(op, key)
 
-        def inner(fn):  # type: ignore[no-untyped-def]
+        def inner(fn):
             op.py_kernels[key] = fn
             op._dispatch_cache.clear()
             return fn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mlx.core as mx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from pytorch_to_mlx.graph import Value
 from pytorch_to_mlx.graph.infer import RULES
 from pytorch_to_mlx.lower.aten import Unsupported, load_families
 from pytorch_to_mlx.ops.registry import functions
-from tests.lower.harness import check_op, targets
+from tests.lower.harness import check_op, run_graph, targets
 
 X = torch.randn(3, 5, 4)
 IDS = torch.tensor([[1, 4, 2], [0, 6, 2]])
@@ -55,8 +56,15 @@ def test_dropout_is_nothing_in_eval() -> None:
     check_op(lambda x: aten.native_dropout(x, 0.5, False), X, dynamic=False)
 
 
-def test_active_dropout_is_refused() -> None:
-    lowering = load_families().find("aten.native_dropout.default")
+def test_dropout_that_is_on_keeps_and_scales() -> None:
+    graph = check_op(lambda x: aten.native_dropout(x, 0.5, True), X, dynamic=False, values=False)
+    kept = run_graph(graph, [torch.ones(X.shape)], {})
+    assert mx.array_equal(kept[0], kept[1].astype(mx.float32) * 2)
+    assert 0 < mx.mean(kept[0]).item() < 2
+
+
+def test_dropout_of_features_that_is_on_is_refused() -> None:
+    lowering = load_families().find("aten.alpha_dropout.default")
     assert lowering is not None
     with pytest.raises(Unsupported, match=r"call eval\(\)"):
         lowering(Value((3, 4), "float32"), 0.5, True)

@@ -34,6 +34,22 @@ def nonzero(x: mx.array) -> mx.array:
     return mx.stack(list(coordinates), axis=1)
 
 
+def nonzero_static(x: mx.array, size: int, fill: int = -1) -> mx.array:
+    """``torch.nonzero_static``: int64 [size, ndim], the first hits, then rows of ``fill``."""
+    mask = (x != 0).reshape(-1)
+    slots = mx.cumsum(mask.astype(mx.int32)) - 1
+    flat = mx.full((size + 1,), -1, dtype=mx.int64)
+    if mask.size:
+        kept = mask & (slots < size)
+        flat[mx.where(kept, slots, size)] = mx.arange(mask.size, dtype=mx.int64)
+    flat = flat[:size]
+    coordinates, rest = [mx.zeros((size, 0), dtype=mx.int64)], flat
+    for length in reversed(x.shape):
+        coordinates.insert(1, (rest % max(length, 1))[:, None])
+        rest = rest // max(length, 1)
+    return mx.where(flat[:, None] < 0, fill, mx.concatenate(coordinates, axis=1))
+
+
 def argwhere(x: mx.array) -> mx.array:
     """``torch.argwhere``: int64 [n, ndim]; evaluates ``x``."""
     return nonzero(x)

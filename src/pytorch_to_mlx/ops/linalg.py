@@ -135,8 +135,15 @@ def logdet(x: mx.array) -> mx.array:
     return mx.where(sign < 0, mx.nan, size)
 
 
+def adjoint(x: mx.array) -> mx.array:
+    """``torch.Tensor.mH``: the conjugate transpose of the last two axes."""
+    return mx.conj(mx.swapaxes(x, -1, -2))
+
+
 def inv(x: mx.array) -> mx.array:
     """``torch.linalg.inv`` of [..., n, n]."""
+    if x.size == 0:  # LAPACK's wrapper divides by the size
+        return x
     return mx.linalg.inv(x, stream=mx.cpu)
 
 
@@ -160,6 +167,8 @@ def solve_columns(a: mx.array, b: mx.array) -> mx.array:
     batch = mx.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a = mx.broadcast_to(a, tuple(batch) + a.shape[-2:])
     b = mx.broadcast_to(b, tuple(batch) + b.shape[-2:])
+    if b.size == 0:
+        return b
     return mx.linalg.solve(a, b, stream=mx.cpu)
 
 
@@ -177,6 +186,8 @@ def solve_triangular(
     batch = tuple(mx.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
     a = mx.broadcast_to(a, batch + a.shape[-2:])
     b = mx.broadcast_to(b, batch + b.shape[-2:])
+    if b.size == 0:
+        return b
     return mx.linalg.solve_triangular(a, b, upper=upper, stream=mx.cpu)
 
 
@@ -187,9 +198,9 @@ def cholesky(x: mx.array, upper: bool = False) -> mx.array:
 
 def cholesky_solve(b: mx.array, factor: mx.array, upper: bool = False) -> mx.array:
     """``torch.cholesky_solve``: ``A x = b`` from the Cholesky factor of ``A``."""
-    lower = mx.swapaxes(factor, -1, -2) if upper else factor
+    lower = adjoint(factor) if upper else factor
     half = solve_triangular(lower, b, upper=False)
-    return solve_triangular(mx.swapaxes(lower, -1, -2), half, upper=True)
+    return solve_triangular(adjoint(lower), half, upper=True)
 
 
 def cholesky_inverse(factor: mx.array, upper: bool = False) -> mx.array:
@@ -219,11 +230,6 @@ def pinv(x: mx.array, rtol: float | None = None, atol: float = 0.0) -> mx.array:
     inverse = mx.where(s > cut, 1 / mx.where(s > cut, s, 1.0), 0.0)
     v, uh = mx.conj(mx.swapaxes(vh, -1, -2)), mx.conj(mx.swapaxes(u, -1, -2))
     return (v * mx.expand_dims(inverse, -2)) @ uh
-
-
-def lstsq(a: mx.array, b: mx.array, rtol: float | None = None) -> mx.array:
-    """Solution of ``torch.linalg.lstsq``: the least-norm ``x`` that minimises ``|a @ x - b|``."""
-    return pinv(a, rtol) @ b
 
 
 def matrix_rank(x: mx.array, rtol: float | None = None, atol: float = 0.0) -> mx.array:

@@ -205,6 +205,7 @@ def multi_margin_loss(
 
 def multilabel_margin_loss(x: mx.array, target: mx.array, reduction: str = "mean") -> mx.array:
     """Multi-label hinge loss: ``target`` [..., C] lists class ids up to the first -1."""
+    x, target = (v if v.ndim else v[None] for v in (x, target))
     classes = x.shape[-1]
     listed = mx.cumsum((target < 0).astype(mx.int32), axis=-1) == 0
     safe = mx.where(listed, target, 0)

@@ -186,6 +186,8 @@ def distance_norm(x: mx.array, y: mx.array, p: float = 2.0, eps: float = 1e-6) -
 def cosine_similarity(x: mx.array, y: mx.array, axis: int = 1, eps: float = 1e-8) -> mx.array:
     """``torch.cosine_similarity``: each norm is at least ``eps``; the operands broadcast."""
     x, y = mx.broadcast_arrays(x, y)
+    if x.ndim == 0:
+        x, y, axis = x[None], y[None], 0
     sizes = (vector_norm(x, 2, axis, True), vector_norm(y, 2, axis, True))
     x, y = (v / mx.maximum(size, eps) for v, size in zip((x, y), sizes, strict=True))
     return mx.sum(x * y, axis=axis)
@@ -196,3 +198,23 @@ def renorm(x: mx.array, p: float, axis: int, maxnorm: float) -> mx.array:
     others = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
     size = vector_norm(x.astype(mx.float32), p, others, True)
     return (x * mx.where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)).astype(x.dtype)
+
+
+def hash_tensor(x: mx.array, axis: tuple[int, ...] = (), keepdims: bool = False) -> mx.array:
+    """``torch.hash_tensor``: uint64 xor of the bits of float64 or int64; ``()`` means all axes.
+
+    Runs on the CPU stream, which alone has float64.
+    """
+    wide = mx.float64 if mx.issubdtype(x.dtype, mx.floating) else mx.int64
+    bits = x.astype(wide, stream=mx.cpu).view(mx.uint64, stream=mx.cpu)
+    if x.ndim == 0:
+        return bits
+    for a in sorted(i % x.ndim for i in (axis or range(x.ndim))):
+        bits = mx.moveaxis(bits, a, 0)
+        while bits.shape[0] != 1:
+            if bits.shape[0] % 2 or bits.shape[0] == 0:
+                bits = mx.concatenate([bits, mx.zeros((1, *bits.shape[1:]), dtype=mx.uint64)])
+            half = bits.shape[0] // 2
+            bits = bits if half == 0 else mx.bitwise_xor(bits[:half], bits[half:])
+        bits = mx.moveaxis(bits, 0, a)
+    return bits if keepdims else mx.squeeze(bits, tuple(axis) or tuple(range(x.ndim)))

@@ -259,3 +259,15 @@ def put(x: mx.array, indices: mx.array, source: mx.array, accumulate: bool = Fal
     values = source.reshape(-1).astype(x.dtype)
     out = flat.at[places].add(values) if accumulate else write_at(flat, (places,), values)
     return out.reshape(x.shape)
+
+
+def as_strided_scatter(
+    x: mx.array, src: mx.array, size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0
+) -> mx.array:
+    """``torch.as_strided_scatter``: a copy of ``x`` with ``src`` where a strided view would be."""
+    place = mx.array(offset)
+    for length, step in zip(size, stride, strict=True):
+        place = mx.expand_dims(place, -1) + mx.arange(length) * step
+    flat = mx.array(x.reshape(-1))
+    flat[place.reshape(-1)] = mx.broadcast_to(src, size).reshape(-1).astype(x.dtype)
+    return flat.reshape(x.shape)

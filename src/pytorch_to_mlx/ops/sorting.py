@@ -148,6 +148,7 @@ def quantile(
     ``interpolation`` is "linear", "lower", "higher", "midpoint" or "nearest".
     """
     points = q.astype(x.dtype) if isinstance(q, mx.array) else mx.array(q, dtype=x.dtype)
+    axis = axis if x.ndim else None
     if axis is None:
         rows = x.reshape(-1)
     else:

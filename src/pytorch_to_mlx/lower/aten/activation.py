@@ -9,7 +9,8 @@ import mlx.nn as nn
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
-from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten._common import is_complex
 
 
 @lowers("aten.relu.default")
@@ -27,6 +28,8 @@ def relu6(x: Value) -> Value:
 @lowers("aten.silu.default")
 def silu(x: Value) -> Value:
     """silu(Tensor self) -> Tensor"""
+    if is_complex(x):
+        return x / (call(mx.exp, -x) + 1)
     return call(nn.silu, x)
 
 
@@ -158,7 +161,8 @@ def rrelu(
     training=False, Generator? generator=None) -> Tensor
     """
     if training:
-        raise Unsupported("rrelu with random slopes at inference; call eval() first")
+        slopes = call(mx.random.uniform, low=lower, high=upper, shape=x.dims)
+        return call(mx.where, call(mx.less_equal, x, 0), x * slopes, x)
     return leaky_relu(x, (lower + upper) / 2)
 
 

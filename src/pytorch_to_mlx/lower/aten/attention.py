@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import mlx.core as mx
@@ -11,9 +12,7 @@ from pytorch_to_mlx.graph import Value, call, dims_equal, is_static
 from pytorch_to_mlx.graph.dims import PyCall, product
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.rules import broadcast
-from pytorch_to_mlx.lower.aten import Unsupported, lowers
-
-NO_DROPOUT = "attention with dropout at inference; pass dropout_p=0.0 in eval mode"
+from pytorch_to_mlx.lower.aten import lowers
 
 
 @lowers("aten.scaled_dot_product_attention.default")
@@ -33,7 +32,7 @@ def scaled_dot_product_attention(
     -> Tensor
     """
     if dropout_p:
-        raise Unsupported(NO_DROPOUT)
+        return _dropped(query, key, value, attn_mask, dropout_p, is_causal, scale)
     lead = query.dims[:-2]
     if query.ndim != 4 or any(v.ndim != query.ndim for v in (key, value)):
         flat = _as_4d(query, key, value, attn_mask)
@@ -41,6 +40,31 @@ def scaled_dot_product_attention(
         full = broadcast(lead, key.dims[:-2], value.dims[:-2])
         return out.reshape(*full, query.dims[-2], value.dims[-1])
     return _attend(*_same_batch(query, key, value), attn_mask, is_causal, scale)
+
+
+def _dropped(
+    query: Value,
+    key: Value,
+    value: Value,
+    mask: Value | None,
+    dropout: float,
+    is_causal: bool,
+    scale: float | None,
+) -> Value:
+    """Attention that drops some of its weights, which no kernel of MLX does."""
+    scale = _default_scale(query.dims[-1]) if scale is None else scale
+    if query.ndim == 4:
+        key, value = _heads(key, query.dims[1]), _heads(value, query.dims[1])
+    scores = (query * scale) @ call(mx.swapaxes, key, -1, -2)
+    how = _mask(query, key, mask, is_causal)
+    if isinstance(how, str):
+        how = call(mx.tri, query.dims[-2], key.dims[-2], dtype=DType("bool"))
+    if how is not None:
+        hidden = how.dtype == "bool"
+        scores = call(mx.where, how, scores, -math.inf) if hidden else scores + how
+    chances = call("ops.dropout", call(mx.softmax, scores, axis=-1), dropout)
+    out = chances @ value
+    return out if mask is None else call("ops.zero_masked_rows", out, how)
 
 
 def _as_4d(

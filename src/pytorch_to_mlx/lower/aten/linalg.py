@@ -10,12 +10,12 @@ from pytorch_to_mlx.graph.build import call, call_many
 from pytorch_to_mlx.graph.dims import Dim
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
-from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import align, axes_of, is_float, reduction
 from pytorch_to_mlx.lower.aten.creation import filled
 
 
-def _info(x: Value) -> Value:
+def info_codes(x: Value) -> Value:
     """The error codes of a factorisation, all zero: MLX raises where LAPACK reports a failure."""
     return filled(x.dims[:-2], 0, "int32")
 
@@ -175,7 +175,7 @@ def vecdot(x: Value, y: Value, dim: int = -1) -> Value:
 @lowers("aten.linalg_inv_ex")
 def inv_ex(A: Value, check_errors: bool = False) -> tuple[Value, Value]:
     """linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)"""
-    return call("ops.inv", A), _info(A)
+    return call("ops.inv", A), info_codes(A)
 
 
 @lowers("aten.linalg_inv", "aten.inverse")
@@ -221,7 +221,7 @@ def solve_ex(
 ) -> tuple[Value, Value]:
     """linalg_solve_ex(Tensor A, Tensor B, *, bool left=True, bool check_errors=False)
     -> (Tensor result, Tensor info)"""
-    return solve(A, B, left), _info(A)
+    return solve(A, B, left), info_codes(A)
 
 
 @lowers("aten.linalg_solve_triangular")
@@ -239,7 +239,7 @@ def cholesky_ex(
 ) -> tuple[Value, Value]:
     """linalg_cholesky_ex(Tensor self, *, bool upper=False, bool check_errors=False)
     -> (Tensor L, Tensor info)"""
-    return cholesky(self, upper), _info(self)
+    return cholesky(self, upper), info_codes(self)
 
 
 @lowers("aten.linalg_cholesky", "aten.cholesky")
@@ -265,20 +265,6 @@ def eigh(self: Value, UPLO: str = "L", compute_v: bool = True) -> tuple[Value, .
     """linalg_eigh(Tensor self, str UPLO="L") -> (Tensor eigenvalues, Tensor eigenvectors)"""
     values, vectors = call_many("ops.eigh", 2, self, UPLO)
     return values, vectors if compute_v else filled((0,), 0, str(self.dtype))
-
-
-@lowers("aten._linalg_svd")
-def svd(
-    A: Value, full_matrices: bool = False, compute_uv: bool = True, driver: str | None = None
-) -> tuple[Value, ...]:
-    """_linalg_svd(Tensor A, bool full_matrices=False, bool compute_uv=True, *, ...)
-    -> (Tensor U, Tensor S, Tensor Vh)"""
-    if not compute_uv:
-        empty = filled((0,), 0, str(A.dtype))
-        return empty, call("ops.svdvals", A), empty
-    if full_matrices:
-        raise Unsupported("an SVD with full matrices; ask for full_matrices=False")
-    return call_many("ops.svd_reduced", 3, A)
 
 
 @lowers("aten.linalg_matrix_exp", "aten.matrix_exp")

@@ -8,8 +8,9 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
-from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten import Unsupported, lowers
 from pytorch_to_mlx.lower.aten._channels import to_last
+from pytorch_to_mlx.lower.aten.creation import filled
 from pytorch_to_mlx.ops import losses as ops
 from pytorch_to_mlx.ops.ctc import ctc_loss as ops_ctc_loss
 from pytorch_to_mlx.ops.reductions import cosine_similarity as ops_cosine_similarity
@@ -213,6 +214,51 @@ def cross_entropy_loss(
         label_smoothing=_unless(label_smoothing, 0.0),
     )
     return call(ops.cross_entropy, _classes_last(x), target, **given)
+
+
+@lowers("torch_nn._linear_cross_entropy_batch_chunked.default")
+def linear_cross_entropy(
+    input: Value,
+    linear_weight: Value,
+    target: Value,
+    linear_bias: Value | None,
+    weight: Value | None,
+    reduction: str,
+    ignore_index: int,
+    label_smoothing: float,
+    *chunking: Any,
+) -> tuple[Value, ...]:
+    """_linear_cross_entropy_batch_chunked(Tensor input, Tensor linear_weight, Tensor target,
+    Tensor? linear_bias, Tensor? weight, str reduction, int ignore_index, float label_smoothing,
+    int batch_chunk_size, str acc_policy, ScalarType acc_dtype, bool allow_retain_graph,
+    bool compute_input_grad, bool compute_linear_weight_grad, bool compute_linear_bias_grad)
+    -> (Tensor, Tensor, Tensor, Tensor)
+    """
+    if any(flag is True for flag in chunking[-3:]):
+        raise Unsupported("a loss that computes gradients; convert under torch.no_grad()")
+    logits = call("ops.linear", input, linear_weight, linear_bias)
+    number = REDUCTIONS.index(reduction)
+    loss = cross_entropy_loss(logits, target, weight, number, ignore_index, label_smoothing)
+    dtype = str(input.dtype)
+    return loss, filled((0, 0), 0, dtype), filled((0, 0), 0, dtype), filled((0,), 0, dtype)
+
+
+@lowers("torch_nn._linear_cross_entropy_batch_chunked_no_reduction.default")
+def linear_cross_entropy_each(
+    input: Value,
+    linear_weight: Value,
+    target: Value,
+    linear_bias: Value | None,
+    weight: Value | None,
+    ignore_index: int,
+    *chunking: Any,
+) -> Value:
+    """_linear_cross_entropy_batch_chunked_no_reduction(Tensor input, Tensor linear_weight,
+    Tensor target, Tensor? linear_bias, Tensor? weight, int ignore_index, int batch_chunk_size,
+    str acc_policy, ScalarType acc_dtype) -> Tensor
+    """
+    logits = call("ops.linear", input, linear_weight, linear_bias)
+    return cross_entropy_loss(logits, target, weight, 0, ignore_index)
 
 
 @lowers("aten.nll_loss.default", "aten.nll_loss2d.default", "aten.nll_loss_nd.default")

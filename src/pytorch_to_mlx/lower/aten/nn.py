@@ -120,18 +120,22 @@ def embedding_bag_padding_idx(
     return _bag(weight, indices, offsets, mode, *rest)
 
 
-ACTIVE_DROPOUT = "dropout that is on at inference; call eval() first, or pass training=False"
+@lowers("aten.dropout.default")
+def dropout(x: Value, p: float, train: bool) -> Value:
+    """dropout(Tensor input, float p, bool train) -> Tensor"""
+    return call("ops.dropout", x, p) if train and p > 0 else x
+
+
+ACTIVE_DROPOUT = "a dropout of whole features or of SELU that is on at inference; call eval() first"
 
 
 @lowers(
-    "aten.dropout.default",
     "aten.feature_dropout.default",
     "aten.alpha_dropout.default",
     "aten.feature_alpha_dropout.default",
 )
-def dropout(x: Value, p: float, train: bool) -> Value:
-    """dropout(Tensor input, float p, bool train) -> Tensor
-    feature_dropout(Tensor input, float p, bool train) -> Tensor
+def special_dropout(x: Value, p: float, train: bool) -> Value:
+    """feature_dropout(Tensor input, float p, bool train) -> Tensor
     alpha_dropout(Tensor input, float p, bool train) -> Tensor
     feature_alpha_dropout(Tensor input, float p, bool train) -> Tensor
     """
@@ -143,6 +147,9 @@ def dropout(x: Value, p: float, train: bool) -> Value:
 @lowers("aten.native_dropout.default")
 def native_dropout(x: Value, p: float, train: bool | None) -> tuple[Value, Value]:
     """native_dropout(Tensor input, float p, bool? train) -> (Tensor, Tensor)"""
-    if (train is None or train) and p > 0:
-        raise Unsupported(ACTIVE_DROPOUT)
-    return x, call(mx.ones_like, x).astype(DType("bool"))
+    kept = call(mx.ones_like, x).astype(DType("bool"))
+    if train is False or p == 0:
+        return x, kept
+    kept = call(mx.random.bernoulli, 1.0 - p, tuple(x.dims))
+    scale = 0.0 if p == 1 else 1 / (1 - p)
+    return call(mx.where, kept, x * scale, call(mx.zeros_like, x)), kept

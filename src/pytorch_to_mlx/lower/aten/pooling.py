@@ -7,8 +7,10 @@ from typing import Any
 import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.graph.dims import product
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._channels import add_batch, per_axis, spatial, to_last
+from pytorch_to_mlx.lower.aten.creation import filled
 from pytorch_to_mlx.ops.pooling import adaptive_avg_pool, adaptive_max_pool, avg_pool, max_pool
 from pytorch_to_mlx.ops.pooling_indices import (
     adaptive_max_pool_with_indices,
@@ -112,6 +114,27 @@ def max_pool2d_with_indices(
     int[2] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)
     """
     return _max_pool_with_indices(2, x, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+@lowers("aten.max_pool2d_with_indices_backward.default")
+def max_pool2d_with_indices_backward(
+    grad_output: Value,
+    x: Value,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    indices: Value,
+) -> Value:
+    """max_pool2d_with_indices_backward(Tensor grad_output, Tensor self, int[2] kernel_size,
+    int[2] stride, int[2] padding, int[2] dilation, bool ceil_mode, Tensor indices) -> Tensor
+    """
+    *batch, height, width = x.dims
+    rows = [v.reshape(*batch, product(v.dims[-2:])) for v in (grad_output, indices)]
+    zeros = filled((*batch, height * width), 0, str(grad_output.dtype))
+    summed = call("ops.scatter_add", zeros, len(batch), rows[1], rows[0])
+    return summed.reshape(*batch, height, width)
 
 
 @lowers("aten.max_pool3d_with_indices.default")

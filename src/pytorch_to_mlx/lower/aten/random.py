@@ -79,6 +79,12 @@ def randint_like_low(self: Value, low: Any, high: Any, dtype: str | None = None)
     return randint_low(low, high, self.dims, None, _like(self, dtype))
 
 
+@lowers("aten.randint_like.Tensor")
+def randint_like_tensor(self: Value, high: Value, dtype: str | None = None) -> Value:
+    """randint_like.Tensor(Tensor self, Tensor high, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return randint_low(0, high, self.dims, None, _like(self, dtype))
+
+
 @lowers("aten.randperm")
 def randperm(n: Dim, generator: Any = None, dtype: str | None = None) -> Value:
     """randperm(SymInt n, *, ScalarType? dtype=long, ...) -> Tensor"""

@@ -220,6 +220,8 @@ def aminmax(self: Value, dim: int | None = None, keepdim: bool = False) -> tuple
 
 
 def _position(target: Any, x: Value, dim: int | None, keepdim: bool) -> Value:
+    if x.ndim == 0:
+        return call("mx.array", 0, dtype=_INT64)
     return call(target, x, **reduction(axes_of(dim, x.ndim), keepdim)).astype(_INT64)
 
 
