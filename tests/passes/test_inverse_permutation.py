@@ -48,7 +48,7 @@ def test_the_way_back_of_a_sort():
     [
         lambda x: scattered(places(x), places(x), call(mx.arange, 1, N + 1, dtype=I64)),
         lambda x: scattered(places(x), places(x), call(mx.arange, N, dtype=I64), accumulate=True),
-        lambda x: scattered(places(x), x.astype("int64"), call(mx.arange, N, dtype=I64)),
+        lambda x: scattered(places(x), x.astype(I64), call(mx.arange, N, dtype=I64)),
     ],
 )
 def test_near_misses_stay(fn):

@@ -11,7 +11,7 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.clean import broadcast, dead_code
 from pytorch_to_mlx.passes.fuse import ranges
-from tests.passes.helpers import body, build, check, targets
+from tests.passes.helpers import body, build, check, run_pass, targets
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(3, 5, 4)).astype(np.float32)
@@ -66,6 +66,32 @@ def test_a_later_start_and_an_inner_axis():
     assert body(graph) == (
         "%1 = getitem(%0, (:, 1:4))\n%2 = getitem(%0, (..., 2:4))\nreturn(%1, %2)"
     )
+
+
+def test_one_constant_place_is_a_slice_of_one():
+    def fn(x, last, second):
+        return (
+            call("getitem", x, (slice(None), slice(None), last)),
+            call("getitem", x, (slice(None), second)),
+            call("getitem", x, (slice(None), call(mx.array, (-7,)))),
+        )
+
+    buffers = {"last": torch.tensor([-1]), "second": torch.tensor([[1]])}
+    graph = build(fn, ("float32", ("B", 5, 4)), buffers=buffers)
+    run_pass(graph, *PASSES, tensors=buffers)
+    assert body(graph).startswith("%1 = getitem(%0, (..., -1:))\n%2 = getitem(%0, (:, None, 1:2))")
+    assert "mx.array" in targets(graph)  # past the end
+
+
+def test_the_last_of_any_length_stays():
+    def fn(x):
+        at = call(mx.arange, T - 1, T)
+        return call("getitem", x, (slice(None), at))
+
+    graph = build(fn, ("float32", ("B", "T", 4)))
+    before = str(graph)
+    check(graph, [ranges.run], [X])
+    assert str(graph) == before
 
 
 def test_near_misses_stay():

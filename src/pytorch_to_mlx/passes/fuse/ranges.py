@@ -13,7 +13,8 @@ Result::
     %4 = mx.broadcast_to(getitem(@weight, (:T,)), (B, T, 8))
 
 Index arrays are recognised by their values, at sizes as for masks. Each has to count up along an
-axis of its own, in the order of the axes that they index; a constant start is allowed.
+axis of its own, in the order of the axes that they index; a constant start is allowed. A single
+constant place is a slice of one.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Range:
         """The slice of an axis of ``size`` elements."""
         if self.start == 0 and dims_equal(self.length, size):
             return slice(None)
-        return slice(self.start or None, as_dim(self.length + self.start))
+        stop = as_dim(self.length + self.start)
+        return slice(self.start or None, None if self.start < 0 and stop == 0 else stop)
 
 
 def run(graph: Graph, report: PassReport) -> None:
@@ -74,12 +76,14 @@ def run(graph: Graph, report: PassReport) -> None:
 
 def _range(value: Value, graph: Graph) -> Range | None:
     """What an integer array counts, if it depends on sizes alone and does."""
-    if value.ndim == 0 or value.dtype == "bool" or all(d == 1 for d in value.dims):
+    if value.ndim == 0 or value.dtype == "bool":
         return None
     tables = evaluate.tables(value, graph)
     if tables is None or any(t.dtype.kind not in "iu" or not t.size for t in tables):
         return None
     start = int(tables[0].flat[0])
+    if all(d == 1 for d in value.dims):
+        return Range(start, 1, -1) if all(t.flat[0] == start for t in tables) else None
     for axis in range(value.ndim):
         if start >= 0 and all(_counts(t, start, axis) for t in tables):
             moves = not is_static(value.dims[axis]) or value.dims[axis] != 1
@@ -121,7 +125,10 @@ def _axis_of(index: tuple[Any, ...], place: int, rank: int) -> int:
 
 def _past(s: slice, size: Dim) -> bool:
     """Whether a slice is known to run over the end (which the source would refuse)."""
-    return is_static(s.stop) and is_static(size) and int(s.stop) > int(size)
+    if not is_static(size):
+        return False
+    first, stop = s.start or 0, s.stop
+    return first < -int(size) or (is_static(stop) and int(stop) > int(size))
 
 
 def _build(
