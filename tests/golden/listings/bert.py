@@ -156,14 +156,8 @@ class BertModel(nn.Module):
         attention_mask: int64[B, T]
         -> float32[B, T, 32], float32[B, 32]
         """
-        B, T = input_ids.shape
-        positions = mx.arange(T)
-        mask = attention_mask.astype(mx.bool_)[
-            mx.arange(B)[:, None, None, None], positions[None, None, None]
-        ]
         encoder_outputs = self.encoder(
-            self.embeddings(input_ids),
-            mx.array(True, dtype=mx.bool_) & (positions[None, None, :, None] >= 0) & mask,
+            self.embeddings(input_ids), attention_mask.astype(mx.bool_)[:, None, None]
         )
         pooled_output = self.pooler(encoder_outputs)
         return {"last_hidden_state": encoder_outputs, "pooler_output": pooled_output}

@@ -78,8 +78,7 @@ class ConvNextStageWithDownsamplingLayer2(nn.Module):
     def __call__(self, features: mx.array) -> mx.array:
         for layer in self.downsampling_layer:
             features = layer(features)
-        features = self.layers[0](features)
-        return features
+        return self.layers[0](features)
 
 
 class ConvNextEncoder(nn.Module):
@@ -121,7 +120,7 @@ class ConvNextForImageClassification(nn.Module):
         self.classifier = nn.Linear(24, 6)
 
     def __call__(self, pixel_values: mx.array) -> dict[str, mx.array]:
-        """pixel_values: float32[B, 3, T, S] -> float32[B, 6]"""
+        """pixel_values: float32[B, 3, H, W] -> float32[B, 6]"""
         return {"logits": self.classifier(self.convnext(pixel_values))}
 
 

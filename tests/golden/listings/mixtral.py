@@ -25,42 +25,6 @@ def histc(x: mx.array, bins: int = 100, low: float = 0, high: float = 0) -> mx.a
     return mx.zeros((bins,), dtype=x.dtype).at[place].add(inside.astype(x.dtype))
 
 
-def nonzero_tuple(x: mx.array) -> tuple[mx.array, ...]:
-    """Coordinates of the non-zero elements, one int64 [n] array an axis, in row-major order.
-
-    ``torch.nonzero(as_tuple=True)``. The length depends on the values, so this evaluates ``x``.
-    """
-    shape = x.shape if x.ndim > 0 else (1,)
-    mask = (x != 0).reshape(-1)
-    slots = mx.cumsum(mask.astype(mx.int32))
-    count = int(slots[-1]) if mask.size else 0
-    # Element k of the answer is written by the k-th hit; all misses share one slot past the end.
-    flat = mx.zeros((count + 1,), dtype=mx.int64)
-    if mask.size:
-        flat[mx.where(mask, slots - 1, count)] = mx.arange(mask.size, dtype=mx.int64)
-    flat = flat[:count]
-    coordinates = []
-    for size in reversed(shape):
-        coordinates.append(flat % size if size else flat)
-        flat = flat // size if size else flat
-    return tuple(reversed(coordinates))
-
-
-def expand_mask_indices(
-    x: mx.array, indices: tuple[mx.array | None, ...]
-) -> tuple[mx.array, tuple[mx.array | None, ...]]:
-    """Replace every bool (or uint8) index by the coordinates it selects; evaluates those masks."""
-    expanded: list[mx.array | None] = []
-    for item in indices:
-        if item is None or item.dtype not in (mx.bool_, mx.uint8):
-            expanded.append(item)
-            continue
-        if item.ndim == 0:  # a scalar mask indexes a new axis of size one
-            x = mx.expand_dims(x, len(expanded))
-        expanded.extend(nonzero_tuple(item))
-    return x, tuple(expanded)
-
-
 def grouped_matmul(x: mx.array, weight: mx.array, offsets: mx.array) -> mx.array:
     """Rows of x [S, I], sorted by group, each times the weight [groups, I, O] of its group: [S, O].
 
@@ -75,39 +39,6 @@ def grouped_matmul(x: mx.array, weight: mx.array, offsets: mx.array) -> mx.array
         x, weight = x.astype(mx.float32), weight.astype(mx.float32)
     y = mx.gather_mm(x[:, None], weight, rhs_indices=group, sorted_indices=True).squeeze(1)
     return mx.where(inside[:, None], y, mx.zeros_like(y)).astype(dtype)
-
-
-def write_at(x: mx.array, key: tuple[slice | mx.array, ...], values: mx.array | float) -> mx.array:
-    """A copy of ``x`` with ``values`` (broadcast) written at ``key``."""
-    out = mx.array(x)
-    out[key] = values.astype(x.dtype) if isinstance(values, mx.array) else values
-    return out
-
-
-def index_put(
-    x: mx.array,
-    indices: tuple[mx.array | None, ...],
-    values: mx.array,
-    accumulate: bool = False,
-) -> mx.array:
-    """``x[indices] = values`` (or ``+=``) as a new array: ``torch.index_put``.
-
-    ``indices`` as in ``index`` (integer or bool arrays, ``None`` for a whole axis); ``values``
-    broadcast to what they address. Bool masks are evaluated, unless one mask takes one value.
-    """
-    values = values.astype(x.dtype)
-    if len(indices) == 1 and values.size == 1 and not accumulate:
-        mask = indices[0]
-        if mask is not None and mask.dtype == mx.bool_:
-            mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
-            return mx.where(mask, values.reshape(()), x)
-    shape = x.shape
-    x, indices = expand_mask_indices(x, indices)
-    if any(item is not None and item.size == 0 for item in indices):
-        return x.reshape(shape)
-    key = tuple(slice(None) if item is None else item for item in indices)
-    out = x.at[key].add(values) if accumulate else write_at(x, key, values)
-    return out.reshape(shape)
 
 
 def sort(
@@ -187,9 +118,7 @@ class MixtralExperts(nn.Module):
         self.gate_up_proj = mx.zeros((4, 32, 96))
         self.down_proj = mx.zeros((4, 48, 32))
 
-    def __call__(
-        self, router_indices: mx.array, x: mx.array, top_k_weights: mx.array, positions: mx.array
-    ) -> mx.array:
+    def __call__(self, router_indices: mx.array, x: mx.array, top_k_weights: mx.array) -> mx.array:
         h, y = sort(router_indices.reshape(-1), -1, False)
         h = mx.cumsum(histc(h.astype(mx.float32), 4, 0, 3).astype(mx.int32), axis=0)
         x = grouped_matmul(x[y // 2], self.gate_up_proj, h)
@@ -197,7 +126,7 @@ class MixtralExperts(nn.Module):
         x = grouped_matmul(nn.silu(x) * z, self.down_proj, h) * mx.expand_dims(
             top_k_weights.reshape(-1)[y], -1
         )
-        return mx.sum(x[index_put(mx.zeros_like(y), [y], positions)].reshape(-1, 2, 32), axis=1)
+        return mx.sum(x[mx.argsort(y)].reshape(-1, 2, 32), axis=1)
 
 
 class MixtralSparseMoeBlock(nn.Module):
@@ -208,15 +137,12 @@ class MixtralSparseMoeBlock(nn.Module):
         self.gate = nn.Linear(32, 4, bias=False)
         self.experts = MixtralExperts()
 
-    def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
+    def __call__(self, x: mx.array) -> mx.array:
         B, T, _ = x.shape
         x = x.reshape(-1, 32)
         router_top_value, router_indices = topk(mx.softmax(self.gate(x), axis=-1), 2, -1)
         x = self.experts(
-            router_indices,
-            x,
-            router_top_value / mx.sum(router_top_value, axis=-1, keepdims=True),
-            positions,
+            router_indices, x, router_top_value / mx.sum(router_top_value, axis=-1, keepdims=True)
         )
         return x.reshape(B, T, 32)
 
@@ -231,9 +157,9 @@ class MixtralDecoderLayer(nn.Module):
         self.input_layernorm = nn.RMSNorm(32)
         self.post_attention_layernorm = nn.RMSNorm(32)
 
-    def __call__(self, x: mx.array, positions: mx.array) -> mx.array:
+    def __call__(self, x: mx.array) -> mx.array:
         x = x + self.self_attn(self.input_layernorm(x))
-        return x + self.mlp(self.post_attention_layernorm(x), positions)
+        return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class MixtralModel(nn.Module):
@@ -246,11 +172,9 @@ class MixtralModel(nn.Module):
         self.norm = nn.RMSNorm(32)
 
     def __call__(self, input_ids: mx.array) -> mx.array:
-        B, T = input_ids.shape
         x = self.embed_tokens(input_ids)
-        positions = mx.arange(2 * B * T, dtype=mx.int64)
         for layer in self.layers:
-            x = layer(x, positions)
+            x = layer(x)
         return self.norm(x)
 
 

@@ -2,79 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
-
-
-def pooled_size(
-    size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
-) -> int:
-    """Number of windows along an axis, by torch's rule: with ``ceil_mode`` the last one must start
-    inside the input or its low padding."""
-    reach = size + 2 * padding - dilation * (kernel - 1) - 1
-    count = (-(-reach // stride) if ceil_mode else reach // stride) + 1
-    if ceil_mode and (count - 1) * stride >= size + padding:
-        count -= 1
-    return count
-
-
-def slice_axis(x: mx.array, axis: int, start: int, stop: int, step: int = 1) -> mx.array:
-    """``x[..., start:stop:step, ...]`` on a non-negative ``axis``."""
-    return x[(slice(None),) * axis + (slice(start, stop, step),)]
-
-
-def pad_axis(x: mx.array, axis: int, low: int, high: int, value: float) -> mx.array:
-    """Constant padding of one non-negative axis, in the dtype of ``x``."""
-    if low <= 0 and high <= 0:
-        return x
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = (max(low, 0), max(high, 0))
-    return mx.pad(x, pads, constant_values=mx.array(value, dtype=x.dtype))
-
-
-def strided_taps(
-    x: mx.array, axis: int, kernel: int, stride: int, dilation: int, count: int
-) -> list[mx.array]:
-    """For each kernel tap the elements it sees in ``count`` windows: ``kernel`` strided slices."""
-    span = (count - 1) * stride + 1
-    return [
-        slice_axis(x, axis, tap * dilation, tap * dilation + span, stride) for tap in range(kernel)
-    ]
-
-
-def lowest(dtype: mx.Dtype) -> float:
-    """The identity of ``max`` in a dtype."""
-    return -math.inf if mx.issubdtype(dtype, mx.floating) else mx.iinfo(dtype).min
-
-
-def max_pool(
-    x: mx.array,
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    ceil_mode: bool = False,
-) -> mx.array:
-    """``max_pool{1,2,3}d``; NaN wins, as in torch."""
-    first = x.ndim - 1 - len(kernel)
-    for axis, (k, s, p, d) in enumerate(
-        zip(kernel, stride, padding, dilation, strict=True), start=first
-    ):
-        size = x.shape[axis]
-        count = pooled_size(size, k, s, p, d, ceil_mode)
-        high = (count - 1) * s + d * (k - 1) + 1 - size - p
-        x = pad_axis(x, axis, p, high, lowest(x.dtype))
-        if count == 1 and d == 1:
-            x = mx.max(slice_axis(x, axis, 0, k), axis=axis, keepdims=True)
-            continue
-        taps = strided_taps(x, axis, k, s, d, count)
-        x = taps[0]
-        for tap in taps[1:]:
-            x = mx.maximum(x, tap)
-    return x
 
 
 class ResNetConvLayer(nn.Module):
@@ -82,10 +13,10 @@ class ResNetConvLayer(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv2d = nn.Conv2d(3, 8, 7, stride=2, padding=3)
+        self.convolution = nn.Conv2d(3, 8, 7, stride=2, padding=3)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return nn.relu(self.conv2d(x.transpose(0, 2, 3, 1)))
+        return nn.relu(self.convolution(x.transpose(0, 2, 3, 1)))
 
 
 class ResNetConvLayer2(nn.Module):
@@ -95,12 +26,12 @@ class ResNetConvLayer2(nn.Module):
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int
     ):
         super().__init__()
-        self.conv2d = nn.Conv2d(
+        self.convolution = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride=stride, padding=padding
         )
 
     def __call__(self, x: mx.array) -> mx.array:
-        return nn.relu(self.conv2d(x))
+        return nn.relu(self.convolution(x))
 
 
 class ResNetConvLayer3(nn.Module):
@@ -108,10 +39,10 @@ class ResNetConvLayer3(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.conv2d = nn.Conv2d(in_channels, out_channels, 1)
+        self.convolution = nn.Conv2d(in_channels, out_channels, 1)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return self.conv2d(x)
+        return self.convolution(x)
 
 
 class ResNetShortCut(nn.Module):
@@ -119,10 +50,10 @@ class ResNetShortCut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int):
         super().__init__()
-        self.conv2d = nn.Conv2d(in_channels, out_channels, 1, stride=stride)
+        self.convolution = nn.Conv2d(in_channels, out_channels, 1, stride=stride)
 
     def __call__(self, x: mx.array) -> mx.array:
-        return self.conv2d(x)
+        return self.convolution(x)
 
 
 class ResNetEmbeddings(nn.Module):
@@ -131,9 +62,10 @@ class ResNetEmbeddings(nn.Module):
     def __init__(self):
         super().__init__()
         self.embedder = ResNetConvLayer()
+        self.pooler = nn.MaxPool2d(3, stride=2, padding=1)
 
     def __call__(self, pixel_values: mx.array) -> mx.array:
-        return max_pool(self.embedder(pixel_values), (3, 3), (2, 2), (1, 1), (1, 1))
+        return self.pooler(self.embedder(pixel_values))
 
 
 class ResNetBottleNeckLayer(nn.Module):
@@ -228,8 +160,7 @@ class ResNetStage2(nn.Module):
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
-        x = self.layers[0](x)
-        return x
+        return self.layers[0](x)
 
 
 class ResNetEncoder(nn.Module):
@@ -270,7 +201,7 @@ class ResNetForImageClassification(nn.Module):
         self.classifier = [nn.Linear(40, 6)]
 
     def __call__(self, pixel_values: mx.array) -> dict[str, mx.array]:
-        """pixel_values: float32[B, 3, T, S] -> float32[B, 6]"""
+        """pixel_values: float32[B, 3, H, W] -> float32[B, 6]"""
         B = pixel_values.shape[0]
         x = self.resnet(pixel_values).reshape(B, -1)
         x = self.classifier[0](x)

@@ -22,27 +22,22 @@ class T5AttentionWithRelativeAttentionBias(nn.Module):
     def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
         B, T, _ = x.shape
         positions = mx.arange(T, dtype=mx.int64)
-        attention_mask = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
-        attention_mask2 = mx.abs(attention_mask)
-        h = (mx.log(attention_mask2.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(
-            mx.int64
+        positions = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
+        positions2 = mx.abs(positions)
+        h = (mx.log(positions2.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(mx.int64)
+        h = (positions > 0).astype(mx.int64) * 16 + mx.where(
+            positions2 < 8, positions2, mx.minimum(h + 8, 15)
         )
-        h = (attention_mask > 0).astype(mx.int64) * 16 + mx.where(
-            attention_mask2 < 8, attention_mask2, mx.minimum(h + 8, 15)
-        )
-        position_bias = mx.broadcast_to(
-            mx.expand_dims(self.relative_attention_bias(h), 2), (T, T, B, 4)
-        )
-        mask = position_bias.transpose(2, 3, 0, 1)
+        position_bias = self.relative_attention_bias(h).transpose(2, 0, 1)[None]
         out = mx.fast.scaled_dot_product_attention(
             self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.v(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             scale=1.0,
-            mask=mask,
+            mask=position_bias,
         )
         attn_output = self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
-        return (mask, attn_output)
+        return (position_bias, attn_output)
 
 
 class T5Attention(nn.Module):
@@ -55,14 +50,14 @@ class T5Attention(nn.Module):
         self.v = nn.Linear(32, 32, bias=False)
         self.o = nn.Linear(32, 32, bias=False)
 
-    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, position_bias: mx.array) -> mx.array:
         B, T, _ = x.shape
         out = mx.fast.scaled_dot_product_attention(
             self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.v(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             scale=1.0,
-            mask=mask,
+            mask=position_bias,
         )
         return self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
@@ -78,22 +73,21 @@ class T5AttentionWithRelativeAttentionBias2(nn.Module):
         self.o = nn.Linear(32, 32, bias=False)
         self.relative_attention_bias = nn.Embedding(32, 4)
 
-    def __call__(self, x: mx.array, mask: mx.array) -> tuple[mx.array, mx.array]:
+    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
         B, T, _ = x.shape
         positions = mx.arange(T, dtype=mx.int64)
-        attention_mask = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
-        attention_mask = -mx.minimum(attention_mask, mx.zeros_like(attention_mask))
-        h = (mx.log(attention_mask.astype(mx.float32) / 16) / 2.0794415416798357 * 16).astype(
-            mx.int64
-        )
+        positions = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
+        positions = -mx.minimum(positions, mx.zeros_like(positions))
+        h = (mx.log(positions.astype(mx.float32) / 16) / 2.0794415416798357 * 16).astype(mx.int64)
         relative_attention_bias = self.relative_attention_bias(
-            mx.where(attention_mask < 16, attention_mask, mx.minimum(h + 16, 31))
+            mx.where(positions < 16, positions, mx.minimum(h + 16, 31))
         )
-        mask = mx.where(
-            mask,
-            mx.expand_dims(relative_attention_bias, 2).transpose(2, 3, 0, 1),
+        h = mx.where(
+            mx.tri(T, T, dtype=mx.bool_)[..., None, None],
+            mx.expand_dims(relative_attention_bias, 2),
             -3.4028234663852886e38,
         )
+        mask = h.transpose(2, 3, 0, 1)
         out = mx.fast.scaled_dot_product_attention(
             self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
@@ -148,9 +142,9 @@ class T5LayerSelfAttention(nn.Module):
         self.layer_norm = nn.RMSNorm(32, eps=1e-06)
 
     def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        mask, attn_output = self.SelfAttention(self.layer_norm(x))
+        position_bias, attn_output = self.SelfAttention(self.layer_norm(x))
         attention_output = x + attn_output
-        return (mask, attention_output)
+        return (position_bias, attention_output)
 
 
 class T5LayerSelfAttention2(nn.Module):
@@ -161,8 +155,8 @@ class T5LayerSelfAttention2(nn.Module):
         self.SelfAttention = T5Attention()
         self.layer_norm = nn.RMSNorm(32, eps=1e-06)
 
-    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
-        return x + self.SelfAttention(self.layer_norm(x), mask)
+    def __call__(self, x: mx.array, position_bias: mx.array) -> mx.array:
+        return x + self.SelfAttention(self.layer_norm(x), position_bias)
 
 
 class T5LayerSelfAttention3(nn.Module):
@@ -173,8 +167,8 @@ class T5LayerSelfAttention3(nn.Module):
         self.SelfAttention = T5AttentionWithRelativeAttentionBias2()
         self.layer_norm = nn.RMSNorm(32, eps=1e-06)
 
-    def __call__(self, x: mx.array, attention_mask: mx.array) -> tuple[mx.array, mx.array]:
-        mask, attn_output = self.SelfAttention(self.layer_norm(x), attention_mask)
+    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
+        mask, attn_output = self.SelfAttention(self.layer_norm(x))
         attention_output = x + attn_output
         return (mask, attention_output)
 
@@ -199,8 +193,8 @@ class T5LayerCrossAttention(nn.Module):
         self.EncDecAttention = T5Attention2()
         self.layer_norm = nn.RMSNorm(32, eps=1e-06)
 
-    def __call__(self, attention_output: mx.array, key_value: mx.array) -> mx.array:
-        return attention_output + self.EncDecAttention(self.layer_norm(attention_output), key_value)
+    def __call__(self, x: mx.array, key_value: mx.array) -> mx.array:
+        return x + self.EncDecAttention(self.layer_norm(x), key_value)
 
 
 class T5Block(nn.Module):
@@ -211,9 +205,9 @@ class T5Block(nn.Module):
         self.layer = [T5LayerSelfAttention(), T5LayerFF()]
 
     def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        mask, attention_output = self.layer[0](x)
+        position_bias, attention_output = self.layer[0](x)
         attention_output = self.layer[1](attention_output)
-        return (mask, attention_output)
+        return (position_bias, attention_output)
 
 
 class T5Block2(nn.Module):
@@ -223,10 +217,9 @@ class T5Block2(nn.Module):
         super().__init__()
         self.layer = [T5LayerSelfAttention2(), T5LayerFF()]
 
-    def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
-        x = self.layer[0](x, mask)
-        x = self.layer[1](x)
-        return x
+    def __call__(self, x: mx.array, position_bias: mx.array) -> mx.array:
+        x = self.layer[0](x, position_bias)
+        return self.layer[1](x)
 
 
 class T5Block3(nn.Module):
@@ -236,10 +229,8 @@ class T5Block3(nn.Module):
         super().__init__()
         self.layer = [T5LayerSelfAttention3(), T5LayerCrossAttention(), T5LayerFF()]
 
-    def __call__(
-        self, x: mx.array, attention_mask: mx.array, encoder_hidden: mx.array
-    ) -> tuple[mx.array, mx.array]:
-        mask, attention_output = self.layer[0](x, attention_mask)
+    def __call__(self, x: mx.array, encoder_hidden: mx.array) -> tuple[mx.array, mx.array]:
+        mask, attention_output = self.layer[0](x)
         attention_output = self.layer[1](attention_output, encoder_hidden)
         attention_output = self.layer[2](attention_output)
         return (mask, attention_output)
@@ -255,8 +246,7 @@ class T5Block4(nn.Module):
     def __call__(self, x: mx.array, mask: mx.array, encoder_hidden: mx.array) -> mx.array:
         x = self.layer[0](x, mask)
         x = self.layer[1](x, encoder_hidden)
-        x = self.layer[2](x)
-        return x
+        return self.layer[2](x)
 
 
 class T5Stack(nn.Module):
@@ -268,8 +258,8 @@ class T5Stack(nn.Module):
         self.final_layer_norm = nn.RMSNorm(32, eps=1e-06)
 
     def __call__(self, input_ids: mx.array) -> mx.array:
-        mask, x = self.block[0](input_ids)
-        x = self.block[1](x, mask)
+        position_bias, x = self.block[0](input_ids)
+        x = self.block[1](x, position_bias)
         return self.final_layer_norm(x)
 
 
@@ -282,12 +272,7 @@ class T5Stack2(nn.Module):
         self.final_layer_norm = nn.RMSNorm(32, eps=1e-06)
 
     def __call__(self, x: mx.array, encoder_hidden: mx.array) -> mx.array:
-        B, T, _ = x.shape
-        positions = mx.arange(T, dtype=mx.int64)
-        attention_mask = mx.broadcast_to(
-            positions[None, None, None] <= positions[None, None, :, None], (B, 1, T, T)
-        )
-        mask, x = self.block[0](x, attention_mask, encoder_hidden)
+        mask, x = self.block[0](x, encoder_hidden)
         x = self.block[1](x, mask, encoder_hidden)
         return self.final_layer_norm(x)
 

@@ -8,50 +8,6 @@ import mlx.core as mx
 import mlx.nn as nn
 
 
-def source_step(size: int, count: int, align_corners: bool, scale: float | None) -> float:
-    """Input elements an output element advances by."""
-    if align_corners:
-        return (size - 1) / (count - 1) if count > 1 else 0.0
-    if scale is not None and scale > 0:
-        return 1.0 / scale
-    return size / count
-
-
-def whole_factor(size: int, count: int, scale: float | None) -> int:
-    """The factor of an upsampling by a whole number, or 0. Up to 16, where torch's float32 steps of
-    1 / factor fall into the same cells as exact ones."""
-    if size == 0 or count % size or count // size > 16:
-        return 0
-    factor = count // size
-    return factor if scale is None or scale <= 0 or scale == factor else 0
-
-
-def interpolate_nearest(
-    x: mx.array,
-    size: tuple[int, ...],
-    scales: tuple[float | None, ...] | None = None,
-    exact: bool = False,
-) -> mx.array:
-    """``upsample_nearest{1,2,3}d``, if ``exact`` ``_upsample_nearest_exact{1,2,3}d``; any dtype."""
-    scales = scales or (None,) * len(size)
-    for axis, (count, scale) in enumerate(zip(size, scales, strict=True), start=1):
-        length = x.shape[axis]
-        factor = whole_factor(length, count, scale)
-        if len(size) == 2 and not exact and count in (length, 2 * length):
-            factor = count // length  # torch's 2-D kernel ignores the scale here
-        if factor == 1:
-            continue
-        if factor:
-            shape = list(x.shape)
-            shape.insert(axis + 1, factor)
-            x = mx.broadcast_to(mx.expand_dims(x, axis + 1), shape).flatten(axis, axis + 1)
-            continue
-        step = mx.array(source_step(length, count, False, scale), dtype=mx.float32)
-        places = mx.floor((mx.arange(count).astype(mx.float32) + (0.5 if exact else 0.0)) * step)
-        x = mx.take(x, mx.minimum(places.astype(mx.int32), length - 1), axis=axis)
-    return x
-
-
 class DoubleConvWithoutSkip(nn.Module):
     """DoubleConv (networks.py:10)."""
 
@@ -114,8 +70,7 @@ class Up2(nn.Module):
         self.block = DoubleConv(16, 8)
 
     def __call__(self, x: mx.array, skip: mx.array) -> mx.array:
-        _, H, W, _ = x.shape
-        x = mx.concatenate([skip, self.up(interpolate_nearest(x, (2 * H, 2 * W)))], axis=-1)
+        x = mx.concatenate([skip, self.up(mx.repeat(mx.repeat(x, 2, axis=1), 2, axis=2))], axis=-1)
         return self.block(x)
 
 
@@ -133,8 +88,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(8, 2, 1)
 
     def __call__(self, image: mx.array) -> mx.array:
-        """image: float32[B, 3, T, S] -> float32[B, 2, T, S]"""
-        _, _, T, S = image.shape
+        """image: float32[B, 3, H, W] -> float32[B, 2, H, W]"""
         x = self.enter(self.stem(image.transpose(0, 2, 3, 1)))
         h = self.downs[0](x)
         y = self.downs[1](h)
