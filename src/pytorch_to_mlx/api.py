@@ -47,7 +47,8 @@ def convert(
         source: an ``nn.Module``, an ``ExportedProgram``, or a path (``.pt2``, ``.pt``/``.pth``,
             ``file.py:factory``).
         args, kwargs: example inputs, as for ``torch.export.export``.
-        dynamic_shapes: ``"auto"`` (every dimension the model accepts at other sizes), ``None`` (static), or a
+        dynamic_shapes: ``"auto"`` (every dimension the model accepts at other sizes), ``None``
+            (static), or a
             ``torch.export`` specification.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the floating weights; the
             checkpoint's by default.
@@ -181,7 +182,7 @@ def _optimise(graph: Graph, captured: Captured, *, fold_batch_norm: bool) -> lis
     from pytorch_to_mlx.passes.evaluate import weights
     from pytorch_to_mlx.passes.pipeline import optimise
 
-    with weights(SourceTensors(captured).get):
+    with weights(SourceTensors(captured).find):
         return optimise(graph, fold_batch_norm=fold_batch_norm)
 
 

@@ -77,7 +77,9 @@ class Converted:
         return Path(path)
 
     def write_report(self) -> None:
-        """Writes ``report.html``, ``report.json`` and ``README.md`` of the package as things stand."""
+        """Writes ``report.html``, ``report.json`` and ``README.md`` of the package as things
+        stand.
+        """
         from pytorch_to_mlx.report.build import write_report
 
         write_report(self.report, self.path)
@@ -86,4 +88,5 @@ class Converted:
         )
 
     def __repr__(self) -> str:
-        return f"Converted({self.config['name']}, {self.config['parameters']:,} parameters, {self.path})"
+        name, count = self.config["name"], self.config["parameters"]
+        return f"Converted({name}, {count:,} parameters, {self.path})"

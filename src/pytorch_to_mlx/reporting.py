@@ -36,7 +36,9 @@ class Timings:
 
 
 def op_counts(graph: Graph) -> dict[str, tuple[int, str]]:
-    """Source ops of a freshly lowered graph: how many calls came from each, and where the first is."""
+    """Source ops of a freshly lowered graph: how many calls came from each, and where the
+    first is.
+    """
     seen: dict[str, set[str]] = {}
     first: dict[str, str] = {}
     for _, node in graph.walk():
@@ -169,7 +171,9 @@ def weight_section(job: Job) -> dict[str, Any]:
 
 
 def memory_estimate(graph: Graph, job: Job) -> dict[str, int]:
-    """Bytes of the weights, and of the largest single array at the smallest sizes (all symbols 1)."""
+    """Bytes of the weights, and of the largest single array at the smallest sizes (all
+    symbols 1).
+    """
     largest = 0
     for _, node in graph.walk():
         for v in node.outputs:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 
 def cast_module(module: torch.nn.Module, dtype: str) -> torch.nn.Module:
-    """A copy whose floating parameters and buffers have ``dtype``; the user's module stays as it is."""
+    """A copy whose floating parameters and buffers have ``dtype``; the user's module stays as it
+    is.
+    """
     import torch
 
     return copy.deepcopy(module).to(getattr(torch, dtype))

@@ -12,6 +12,7 @@ from pytorch_to_mlx.capture import dims as sizes_of
 from pytorch_to_mlx.capture.calls import Recorder
 from pytorch_to_mlx.capture.explain import depends_on_data, explain, first_line, user_line
 from pytorch_to_mlx.capture.exported import capture_program
+from pytorch_to_mlx.capture.legal import legal_names
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
@@ -62,13 +63,20 @@ def capture_module(
     import torch
 
     stage = progress.stage("capture", 4) if progress is not None else nullcontext()
-    with stage as counter, evaluation_mode(module) as training, torch.no_grad():
+    with (
+        legal_names(module) as names,
+        stage as counter,
+        evaluation_mode(module) as training,
+        torch.no_grad(),
+    ):
         session = _Session(module, bind_arguments(module, args, kwargs or {}), probe_seconds)
         session.advance = getattr(counter, "advance", session.advance)
         if training:
             session.warnings.append("the model was in training mode; it is converted in eval mode")
         with untouched(module) as snapshot:
-            return session.run(snapshot, dynamic_shapes)
+            captured = session.run(snapshot, dynamic_shapes)
+        names.give_back(captured)
+        return captured
 
 
 @dataclass

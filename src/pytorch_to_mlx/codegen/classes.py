@@ -1,4 +1,6 @@
-"""One class for all structurally equal modules; constants that differ become constructor arguments."""
+"""One class for all structurally equal modules; constants that differ become constructor
+arguments.
+"""
 
 from __future__ import annotations
 
@@ -236,7 +238,7 @@ def _replace(slot: ast.Constant, parameter: str, *, as_attribute: bool) -> None:
 
 class _Replacer(ast.NodeTransformer):
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return node.__dict__.get("replacement", node)  # type: ignore[no-any-return]
+        return node.__dict__.get("replacement", node)
 
 
 def _child_names(module: ModuleCode) -> list[str]:
@@ -271,7 +273,9 @@ def _constants(module: ModuleCode) -> list[ast.Constant]:
 
 
 def _labels(module: ModuleCode, known: dict[str, list[str]]) -> list[str]:
-    """A parameter name for each constant: the layer argument it is passed to, else a neutral word."""
+    """A parameter name for each constant: the layer argument it is passed to, else a neutral
+    word.
+    """
     labels: dict[int, str] = {}
     for statement in module.init:
         for call in [n for n in ast.walk(statement) if isinstance(n, ast.Call)]:

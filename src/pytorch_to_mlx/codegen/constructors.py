@@ -1,4 +1,6 @@
-"""Constructor expressions: ``nn.Linear(64, 96, bias=False)``, lists of blocks, weight placeholders."""
+"""Constructor expressions: ``nn.Linear(64, 96, bias=False)``, lists of blocks, weight
+placeholders.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class ControlFlow:
         for v, value in zip(carried, initial, strict=True):
             self._store([self._target(v)], [self._arg(value)])
         lists = [f"_v{v.id}l" for v in stacked]
-        for v, text in zip(stacked, lists, strict=True):
+        for text in lists:
             self.writer.wanted[text] = "steps"
             self.writer.statements.append(
                 _assign([ast.Name(text, ast.Store())], ast.List([], ast.Load()))

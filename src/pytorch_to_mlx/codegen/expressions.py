@@ -46,7 +46,7 @@ class Renderer:
         if isinstance(a, DType):
             return dtype_expr(a)
         if isinstance(a, sympy.Basic):
-            return self.size(a)  # type: ignore[arg-type]
+            return self.size(a)
         if isinstance(a, dict):
             return ast.Dict([ast.Constant(k) for k in a], [self.arg(v) for v in a.values()])
         return constant(a)

@@ -37,7 +37,9 @@ class FlatWriter:
         return ast.parse(python_source(e, self.sizes), mode="eval").body
 
     def expression(self, graph: Graph) -> ast.expr:
-        """The first output of the graph as one nested expression (values used twice are repeated)."""
+        """The first output of the graph as one nested expression (values used twice are
+        repeated).
+        """
         for node in graph.nodes:
             if node.target == RETURN:
                 continue

@@ -129,7 +129,8 @@ def _layer_path(
         if base in single and base not in layers:
             return base
         return _free(f"{base}.{_kind(node)}".lstrip("."), {**layers, **taken})
-    # Weights from several modules (a batch norm folded into a convolution) live where the largest does.
+    # Weights from several modules (a batch norm folded into a convolution) live where the largest
+    # does.
     prefix = parent(max(params.values(), key=_elements).path)
     alone = owned[prefix] <= set(paths) and not any(
         is_ancestor(prefix, o) for o in owned if owned[o]
@@ -215,7 +216,9 @@ def _holds(path: str, owner: str, strict: bool) -> bool:
 def _dissolve(
     frames: dict[Node, tuple[Frame, ...]], layers: dict[str, LayerPlace], plain: dict[str, Param]
 ) -> set[str]:
-    """Drops frames of containers and of small modules without weights; returns the paths of lists."""
+    """Drops frames of containers and of small modules without weights; returns the paths of
+    lists.
+    """
     weights = set(layers) | set(plain)
     paths = {f.path for fs in frames.values() for f in fs}
     children: dict[str, set[str]] = defaultdict(set)

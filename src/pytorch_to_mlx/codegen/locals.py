@@ -1,4 +1,6 @@
-"""Names of local variables: the source's own where its line is known, else by what made the value."""
+"""Names of local variables: the source's own where its line is known, else by what made the
+value.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ _BY_TARGET = {
 _MADE_FROM_NOTHING = {"mx.arange": "positions", "mx.zeros": "zeros", "mx.ones": "ones"}
 _GENERIC_WORDS = frozenset(
     "m out o c fc lin linear dense conv convolution norm normalization ln bn layer layernorm proj "
-    "projection output block head classifier pool pooler batchnorm dwconv pwconv conv1d conv2d rope".split()
+    "projection output block head classifier pool pooler batchnorm dwconv pwconv conv1d conv2d "
+    "rope".split()
 )
 
 
@@ -131,7 +134,8 @@ def _by_attribute(producer: Node, value: Value) -> str:
 class Allocator:
     """Gives final names to placeholders so that a name is reused only when its value is dead.
 
-    The result of ``self.layers[i](x)`` takes over the name of an ``x`` that dies there, so that a run of such calls
+    The result of ``self.layers[i](x)`` takes over the name of an ``x`` that dies there, so that a
+    run of such calls
     reads (and folds) as a loop.
     """
 

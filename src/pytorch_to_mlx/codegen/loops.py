@@ -143,7 +143,7 @@ def _list_items(statement: ast.AST) -> list[ast.Subscript]:
 def _list_index(block: list[ast.stmt]) -> int | None:
     for statement in block:
         for item in _list_items(statement):
-            return item.slice.value  # type: ignore[attr-defined, no-any-return]
+            return item.slice.value  # type: ignore[attr-defined]
     return None
 
 
@@ -159,11 +159,9 @@ def _skeleton(statement: ast.stmt, index: int) -> str:
 def _loop(body: list[ast.stmt], run: _Run) -> list[ast.stmt]:
     block = [copy.deepcopy(s) for s in body[run.start + run.period : run.start + 2 * run.period]]
     index = run.first_index + 1
-    lists = list(
-        dict.fromkeys(
-            ast.unparse(i.value) for s in block for i in _list_items(s) if i.slice.value == index
-        )
-    )  # type: ignore[attr-defined]
+    items = [i for s in block for i in _list_items(s)]
+    at_index = [i for i in items if isinstance(i.slice, ast.Constant) and i.slice.value == index]
+    lists = list(dict.fromkeys(ast.unparse(i.value) for i in at_index))
     taken = {n.id for s in body for n in ast.walk(s) if isinstance(n, ast.Name)}
     names = {text: _element_name(text, taken) for text in lists}
     block = [_ElementNames(names, index).visit(s) for s in block]

@@ -29,7 +29,9 @@ MAX_CALLS = 6
 
 @dataclass
 class Method:
-    """A rendered call: arguments, statements, and what the caller must add for sizes (``extra``)."""
+    """A rendered call: arguments, statements, and what the caller must add for sizes
+    (``extra``).
+    """
 
     region: Region
     arguments: list[str]
@@ -160,7 +162,9 @@ class MethodWriter:
             self.sizes.add_array(v)
 
     def _host_item(self, node: Node) -> None:
-        """A number that the data decides: evaluates the array (a sync) and binds the size symbol."""
+        """A number that the data decides: evaluates the array (a sync) and binds the size
+        symbol.
+        """
         v = node.output
         kind = {"int": "int", "float": "float", "bool": "bool"}[v.kind]
         call = ast.Call(ast.Attribute(self.renderer.arg(node.args[0]), "item", ast.Load()), [], [])

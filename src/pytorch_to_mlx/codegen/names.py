@@ -2,7 +2,8 @@
 
 An ``mlx.nn.Module`` is a dict, so attributes called like its own or a dict's methods would break
 it; names
-that start with an underscore are left out of ``parameters()``. Both are renamed, and so is whatever is no
+that start with an underscore are left out of ``parameters()``. Both are renamed, and so is whatever
+is no
 plain ASCII identifier.
 """
 

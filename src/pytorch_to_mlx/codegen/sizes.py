@@ -35,7 +35,7 @@ class Sizes:
         for v in self.arrays:
             for axis, d in enumerate(v.shape or ()):
                 if not is_static(d) and not any(dims_equal(d, a) for a in self.atoms):
-                    self.atoms[d] = (v, axis)  # type: ignore[index]
+                    self.atoms[d] = (v, axis)
         self.used: dict[sympy.Expr, None] = {}
 
     def bind(self, symbol: sympy.Symbol, variable: str) -> None:
@@ -43,14 +43,16 @@ class Sizes:
         self.bound[symbol] = variable
 
     def add_array(self, value: Value) -> None:
-        """Lets sizes be read from an intermediate array (used only where the inputs cannot tell)."""
+        """Lets sizes be read from an intermediate array (used only where the inputs cannot
+        tell).
+        """
         for axis, d in enumerate(value.shape or ()):
             if (
                 not is_static(d)
                 and not any(dims_equal(d, a) for a in self.atoms)
                 and self._derive(d) is None
-            ):  # type: ignore[arg-type]
-                self.atoms[d] = (value, axis)  # type: ignore[index]
+            ):
+                self.atoms[d] = (value, axis)
 
     def expression(self, e: sympy.Expr) -> ast.expr:
         """Python for a size; atoms become placeholder names ``_a<n>`` that :meth:`bindings` later

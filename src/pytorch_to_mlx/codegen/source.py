@@ -62,7 +62,7 @@ def emit(graph: Graph, *, description: str = "") -> ModelCode:
     for region in reversed(regions):
         _write(context, region)
     classes = ClassBuilder(graph, homes, attributes, context, root).build()
-    helpers, helper_names = library_source(context.used_ops)
+    helpers, _ = library_source(context.used_ops)
     body = [_class(c, graph) for c in classes]
     root_name = classes[-1].name
     text = _file(description or f"{graph.name} in MLX.", helpers, body, root_name)

@@ -1,4 +1,6 @@
-"""Names that the source gives to values: the variable that the statement at a source line assigns."""
+"""Names that the source gives to values: the variable that the statement at a source line
+assigns.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def _targets(node: ast.AST) -> tuple[str, ...]:
 
 @lru_cache(maxsize=65536)
 def assigned_names(file: str, line: int) -> tuple[str, ...]:
-    """The names that the innermost assignment covering a line binds; none when it is no assignment."""
+    """The names that the innermost assignment covering a line binds; none when it is no
+    assignment.
+    """
     best: Statement | None = None
     for first, last, names in _index(file)[0]:
         if first <= line <= last and (best is None or last - first <= best[1] - best[0]):

@@ -144,7 +144,9 @@ def call_many(
 
 
 def call_layer(cls: str, x: Arg, params: dict[str, Value], **config: Arg) -> Any:
-    """Adds a call of an ``nn`` layer: ``config`` are constructor arguments, ``params`` its weights."""
+    """Adds a call of an ``nn`` layer: ``config`` are constructor arguments, ``params`` its
+    weights.
+    """
     from pytorch_to_mlx.graph.infer import infer
 
     builder = _current.get()

@@ -1,6 +1,7 @@
 """Symbolic sizes: integers or sympy expressions over positive integer symbols.
 
-A size is known at conversion time (``int``) or an expression (``sympy.Expr``) over symbols that stand
+A size is known at conversion time (``int``) or an expression (``sympy.Expr``) over symbols that
+stand
 for a dimension of an input or for a value that the data decides (``nonzero``). Generated code turns
 them into plain Python integers.
 """
@@ -8,13 +9,13 @@ them into plain Python integers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy
 from sympy.printing.str import StrPrinter
 
 Expr = sympy.Expr
-Dim = int | sympy.Expr
+Dim: TypeAlias = "int | sympy.Expr"
 
 
 def symbol(name: str) -> sympy.Symbol:

@@ -55,7 +55,7 @@ def dtype_of(array: mx.array) -> DType:
 def mlx_dtype(name: str) -> mx.Dtype:
     if name == "bool":
         return mx.bool_
-    return getattr(mx, name)  # type: ignore[no-any-return]
+    return getattr(mx, name)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Shape and dtype rules: one for each call target that lowerings and passes build.
 
-A rule takes the call's arguments (values, sizes, constants) and returns ``(shape, dtype)``; one that makes
+A rule takes the call's arguments (values, sizes, constants) and returns ``(shape, dtype)``; one
+that makes
 several arrays returns a list of them. Targets without a rule are *probed*: MLX is lazy, so calling
 the real function on zeros at concrete sizes costs nothing and tells shape and dtype.
 """

@@ -13,15 +13,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import sympy
 
 from pytorch_to_mlx.graph.dims import Dim, free_symbols
 
-Arg = Union[
-    "Value", int, float, bool, str, None, sympy.Expr, tuple["Arg", ...], dict[str, "Arg"], Any
-]
+# An argument: a Value, a number, bool, string or None, a size (sympy.Expr), a DType, a slice, or a
+# tuple or dict of these.
+Arg = Any
 
 RETURN = "return"
 # Calls that only rearrange: when one is erased, what it made is known by the name of what it was
@@ -68,7 +68,9 @@ class Origin:
 
 
 class Value:
-    """An array (``kind == "array"``) or host value (``"int"``, ``"float"``, ``"bool"``) of a graph."""
+    """An array (``kind == "array"``) or host value (``"int"``, ``"float"``, ``"bool"``) of a
+    graph.
+    """
 
     _ids = itertools.count()
 
@@ -281,8 +283,10 @@ def map_arg(arg: Any, fn: Callable[[Any], Any]) -> Any:
 class Param:
     """A weight: a parameter, buffer or constant tensor that ships in ``model.safetensors``.
 
-    ``path`` is its dotted name in the source; ``recipe`` (when the stored tensor is computed from source
-    tensors: transposed for a convolution, weight norm folded, ...) is the graph that computes it, whose
+    ``path`` is its dotted name in the source; ``recipe`` (when the stored tensor is computed from
+    source
+    tensors: transposed for a convolution, weight norm folded, ...) is the graph that computes it,
+        whose
     inputs are the ``sources`` in order.
     """
 
@@ -319,8 +323,10 @@ class Tree:
 class Graph:
     """Nodes in execution order; ``nodes[-1]`` is the ``return``.
 
-    ``inputs`` are the array (or host) inputs in forward's order; ``in_tree`` is a dict node whose keys are
-    forward's argument names; ``out_tree`` nests positions of the return node's arguments. ``states`` maps a
+    ``inputs`` are the array (or host) inputs in forward's order; ``in_tree`` is a dict node whose
+    keys are
+    forward's argument names; ``out_tree`` nests positions of the return node's arguments.
+    ``states`` maps a
     buffer's path to the position of its new value among the return node's arguments.
     """
 

@@ -38,7 +38,7 @@ def resolve(target: str) -> Callable[..., Any]:
     thing: Any = {"mx": mx, "nn": nn}[root]
     for part in rest.split("."):
         thing = getattr(thing, part)
-    return thing  # type: ignore[no-any-return]
+    return thing
 
 
 def probe(node: Node) -> list[tuple[tuple[Dim, ...] | None, str | None]]:

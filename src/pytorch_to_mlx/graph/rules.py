@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from pytorch_to_mlx.graph.dims import Dim, FloorDiv, as_dim, dims_equal, is_static, product
@@ -242,7 +243,7 @@ def _split(a: Value, parts: int | tuple[int, ...], axis: int = 0) -> Any:
         sizes: list[Any] = [each] * parts
     else:
         edges: list[Any] = [0, *parts, size]
-        sizes = [as_dim(b - a) for a, b in zip(edges, edges[1:], strict=False)]
+        sizes = [as_dim(b - a) for a, b in pairwise(edges)]
     return [((*a.dims[:axis], s, *a.dims[axis + 1 :]), a.dtype) for s in sizes]
 
 

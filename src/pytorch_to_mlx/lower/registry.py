@@ -17,7 +17,9 @@ F = TypeVar("F", bound=Lowering)
 
 
 class Unsupported(Exception):
-    """Raised by a lowering for arguments it cannot do; the message says which and what would work."""
+    """Raised by a lowering for arguments it cannot do; the message says which and what would
+    work.
+    """
 
 
 class Registry:
@@ -37,7 +39,8 @@ class Registry:
             for name in names:
                 if name in self._table:
                     raise ValueError(
-                        f"two lowerings for {name}: {self._table[name].__module__} and {fn.__module__}"
+                        f"two lowerings for {name}: {self._table[name].__module__} and "
+                        f"{fn.__module__}"
                     )
                 self._table[name] = fn
             return fn

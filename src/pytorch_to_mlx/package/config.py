@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
+from importlib.metadata import version
 from typing import Any
-
-import mlx.core as mx
 
 from pytorch_to_mlx import __version__
 from pytorch_to_mlx.codegen.source import ModelCode
@@ -38,7 +37,8 @@ def build_config(
     versions: dict[str, str],
 ) -> dict[str, Any]:
     """The configuration as plain data; equal for equal conversions."""
-    assert graph.in_tree is not None and graph.out_tree is not None
+    assert graph.in_tree is not None
+    assert graph.out_tree is not None
     inputs = [
         tensor_json(v, index, name)
         for v, (index, name) in zip(graph.inputs, trees.leaf_names(graph.in_tree), strict=True)
@@ -63,12 +63,14 @@ def build_config(
         "name_map": code.renames,
         "module_map": {k: v for k, v in code.modules.items() if k != v},
         "source": source,
-        "versions": {"pytorch_to_mlx": __version__, "mlx": mx.__version__, **versions},
+        "versions": {"pytorch_to_mlx": __version__, "mlx": version("mlx"), **versions},
     }
 
 
 def main_dtype(code: ModelCode) -> str:
-    """The floating dtype that most of the weights' bytes have; float32 for a model without weights."""
+    """The floating dtype that most of the weights' bytes have; float32 for a model without
+    weights.
+    """
     sizes: dict[str, int] = {}
     for p in code.weights.values():
         dtype = DType(str(p.value.dtype))

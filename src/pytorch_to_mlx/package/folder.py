@@ -19,7 +19,8 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     """Refuses a target that would cost the user files or cannot be written.
 
     Raises:
-        OutputError: the target exists (and ``overwrite`` is off, or it is no package of ours), or its
+        OutputError: the target exists (and ``overwrite`` is off, or it is no package of ours), or
+            its
             parent is not writable.
     """
     if target.exists() or target.is_symlink():

@@ -105,7 +105,8 @@ class Package:
         array = arrays.to_mlx(value)
         if array.ndim != len(spec["shape"]):
             raise InputError(
-                f"the input {name!r} must have {len(spec['shape'])} dims, got shape {tuple(array.shape)}"
+                f"the input {name!r} must have {len(spec['shape'])} dims, "
+                f"got shape {tuple(array.shape)}"
             )
         try:
             return arrays.matched(array, spec["dtype"])
@@ -130,13 +131,14 @@ class Package:
                     self._check_limits(where, size, dim)
                     if seen.setdefault(dim, (size, where))[0] != size:
                         raise InputError(
-                            f"{where} is {size} but {seen[dim][1]} is {seen[dim][0]}; they must be equal"
+                            f"{where} is {size} but {seen[dim][1]} is {seen[dim][0]}; "
+                            "they must be equal"
                         )
 
     def _check_limits(self, where: str, size: int, symbol: str) -> None:
         limits = self.config["dims"].get("symbols", {}).get(symbol, {})
         low, high, step = limits.get("min"), limits.get("max"), limits.get("multiple_of") or 1
-        if (high is not None and size > high) or (low is not None and 2 < low and size < low):
+        if (high is not None and size > high) or (low is not None and low > max(2, size)):
             raise InputError(f"{where} must be from {low} to {high or 'any size'}, got {size}")
         if size % step:
             raise InputError(f"{where} must be a multiple of {step}, got {size}")

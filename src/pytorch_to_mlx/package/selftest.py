@@ -74,7 +74,8 @@ def run(model, call):
 
 def test_weights_are_those_that_were_proven():
     for name, digest in CONFIG["golden"]["sha256"].items():
-        assert hashlib.sha256((HERE / name).read_bytes()).hexdigest() == digest, f"{{name}} has changed"
+        found = hashlib.sha256((HERE / name).read_bytes()).hexdigest()
+        assert found == digest, f"{{name}} has changed"
 
 
 @pytest.mark.parametrize("random", [CONFIG["golden"].get("random", False)])
@@ -84,12 +85,13 @@ def test_outputs_equal_the_source(random):
         got = run(model, call)
         assert CONFIG["outputs"], "the package has no outputs"
         for spec in CONFIG["outputs"]:
-            compare(spec["name"], got[spec["index"]], GOLDEN[f"call{{call}}.output.{{spec['name']}}"], random)
+            want = GOLDEN[f"call{{call}}.output.{{spec['name']}}"]
+            compare(spec["name"], got[spec["index"]], want, random)
 
 
 def compare(name, got, want, random):
-    assert tuple(got.shape) == tuple(want.shape), f"{{name}}: shape {{got.shape}}, expected {{want.shape}}"
-    assert got.dtype == want.dtype, f"{{name}}: dtype {{got.dtype}}, expected {{want.dtype}}"
+    assert tuple(got.shape) == tuple(want.shape), f"{{name}}: {{got.shape}}, not {{want.shape}}"
+    assert got.dtype == want.dtype, f"{{name}}: {{got.dtype}}, not {{want.dtype}}"
     if random or want.size == 0:
         return
     if not mx.issubdtype(want.dtype, mx.inexact):
@@ -103,7 +105,8 @@ def compare(name, got, want, random):
     finite = mx.isfinite(want)
     scale = mx.max(mx.where(finite, mx.abs(want), 0)).item()
     error = mx.max(mx.where(finite, mx.abs(got - want), 0)).item()
-    assert error <= TOLERANCE * max(scale, 1e-6), f"{{name}}: off by {{error:.3g}} at scale {{scale:.3g}}"
+    limit = TOLERANCE * max(scale, 1e-6)
+    assert error <= limit, f"{{name}}: off by {{error:.3g}} at scale {{scale:.3g}}"
 '''
 
 
@@ -149,8 +152,8 @@ Names in a shape are sizes that may change from call to call.
 - `model.py`: the model; edit it freely. `model*.safetensors`: its weights, by its own names.
 - `pytest .` in this folder compares it with the source's recorded outputs
   (`golden.safetensors`).
-- `python convert_weights.py checkpoint.safetensors out/` turns another checkpoint of the same architecture (a
-  fine-tune) into these weights.
+- `python convert_weights.py checkpoint.safetensors out/` turns another checkpoint of the same
+  architecture (a fine-tune) into these weights.
 - `report.html`: how it was converted and what proves it.
 {_parity(report)}{_speed(report)}"""
 
@@ -160,7 +163,8 @@ def _parity(report: dict[str, Any]) -> str:
     if not validation:
         return "\nParity has not been validated yet: `pytorch_to_mlx validate`.\n"
     lines = [
-        f"| {case['name']} | {o['name']} | {_number(o.get('max_abs'))} | {_number(o.get('scale'))} | {'ok' if o.get('ok') else 'FAILED'} |"
+        f"| {case['name']} | {o['name']} | {_number(o.get('max_abs'))} | "
+        f"{_number(o.get('scale'))} | {'ok' if o.get('ok') else 'FAILED'} |"
         for case in validation.get("cases", [])
         for o in case["outputs"]
     ]

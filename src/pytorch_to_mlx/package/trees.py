@@ -59,7 +59,8 @@ def flatten(value: Any, tree: Tree, name: str = "") -> Iterator[tuple[int, str, 
         unknown = [k for k in items if k not in tree.keys and items[k] is not None]
         if unknown:
             raise InputError(
-                f"{name or 'the model'} takes no input {unknown[0]!r}; it takes {', '.join(map(str, tree.keys))}"
+                f"{name or 'the model'} takes no input {unknown[0]!r}; "
+                f"it takes {', '.join(map(str, tree.keys))}"
             )
         for key, child in zip(tree.keys, tree.children, strict=True):
             yield from flatten(items.get(key), child, f"{name}.{key}" if name else str(key))

@@ -87,7 +87,9 @@ def file_digest(path: Path) -> str:
 
 
 def golden_arrays(job: Job) -> dict[str, mx.array]:
-    """Example inputs and what the source makes of them (two calls in a row for a model with state)."""
+    """Example inputs and what the source makes of them (two calls in a row for a model with
+    state).
+    """
     calls = 2 if job.config["states"] else 1
     names = [i["name"] for i in job.config["inputs"]]
     inputs = job.captured.example_inputs
@@ -123,6 +125,10 @@ class SourceTensors(Mapping[str, mx.array]):
     def __getitem__(self, name: str) -> mx.array:
         return arrays.from_torch(self._tensors[self._canonical(name)])
 
+    def find(self, name: str) -> mx.array | None:
+        """The tensor, or None where the source has none of this name."""
+        return self[name] if self._canonical(name) in self._tensors else None
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
 
@@ -131,7 +137,9 @@ class SourceTensors(Mapping[str, mx.array]):
 
 
 def write_weights(folder: Path, job: Job, progress: Progress) -> None:
-    """Runs the package's own ``convert_weights.py`` over the source's tensors, streaming to disk."""
+    """Runs the package's own ``convert_weights.py`` over the source's tensors, streaming to
+    disk.
+    """
     script = import_script(folder / "convert_weights.py")
     entries = [
         safetensors.Entry(name, str(p.value.dtype), tuple(int(d) for d in p.value.dims))

@@ -23,7 +23,7 @@ from pytorch_to_mlx.graph.dtypes import DType, mlx_dtype
 from pytorch_to_mlx.graph.ir import iter_leaves, iter_values, map_arg
 from pytorch_to_mlx.graph.probe import resolve
 
-Lookup = Callable[[str], mx.array]
+Lookup = Callable[[str], mx.array | None]
 Sizes = Mapping[sympy.Symbol, int]
 
 LARGEST = 1 << 26
@@ -140,8 +140,11 @@ def tensor(param: Param) -> mx.array | None:
         )
     if param.sources and lookup is None:
         return None
+    found = [lookup(s) for s in param.sources] if lookup else []
+    if any(a is None for a in found):
+        return None
     given = (
-        dict(zip(param.recipe.inputs, [lookup(s) for s in param.sources], strict=True))
+        dict(zip(param.recipe.inputs, [a for a in found if a is not None], strict=True))
         if lookup
         else {}
     )
@@ -164,7 +167,7 @@ def run(
     try:
         with mx.stream(mx.cpu):
             for node in part.nodes:
-                outs = [env[node.args[0]]] if node in unrounded else _call(node, env, sizes)  # type: ignore[index]
+                outs = [env[node.args[0]]] if node in unrounded else _call(node, env, sizes)
                 for v, array in zip(node.outputs, outs, strict=True):
                     if not _as_declared(v, array, sizes):
                         return None

@@ -5,7 +5,8 @@ Given::
     w = mx.transpose(@conv.weight, (0, 2, 3, 1))
     y = ops.conv2d(x, w)
 
-Result: ``@conv.weight`` is stored transposed (its recipe is the transpose) and ``y = ops.conv2d(x, @conv.weight)``.
+Result: ``@conv.weight`` is stored transposed (its recipe is the transpose) and ``y = ops.conv2d(x,
+    @conv.weight)``.
 A value is folded when a run-time call uses it, its size is known, and it is no larger than the
 weights it
 is made of (a broadcast stays in the code).

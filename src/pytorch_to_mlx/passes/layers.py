@@ -8,7 +8,8 @@ Result::
 
     y = nn.Linear(x, input_dims=64, output_dims=96, bias=True, weight=@fc.weight, bias=@fc.bias)
 
-so that the emitted model has ``self.fc = nn.Linear(64, 96)``, which quantizes, loads and trains as usual. A
+so that the emitted model has ``self.fc = nn.Linear(64, 96)``, which quantizes, loads and trains as
+usual. A
 linear call with an embedding's weight becomes that embedding's ``as_linear``.
 """
 
@@ -281,7 +282,9 @@ PLANNERS: dict[str, Callable[[Node, set[Value]], Plan | None]] = {
 
 
 def _tie_embeddings(graph: Graph, report: PassReport) -> None:
-    """``nn.Linear`` without bias on an embedding's weight becomes that embedding's ``as_linear``."""
+    """``nn.Linear`` without bias on an embedding's weight becomes that embedding's
+    ``as_linear``.
+    """
     tables = {n.params["weight"]: n for _, n in graph.walk() if n.target == "nn.Embedding"}
     for owner, node in list(graph.walk()):
         if node.target not in ("nn.Linear", "ops.linear"):

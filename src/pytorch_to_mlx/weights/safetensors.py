@@ -124,7 +124,8 @@ def _write_file(path: Path, entries: list[Entry], tensors: Iterator[tuple[str, m
 def _bytes(array: mx.array, e: Entry) -> memoryview | bytes:
     if tuple(array.shape) != e.shape or dtype_of(array) != e.dtype:
         raise WeightError(
-            f"the weight {e.name!r} is {dtype_of(array)}{list(array.shape)}, expected {e.dtype}{list(e.shape)}"
+            f"the weight {e.name!r} is {dtype_of(array)}{list(array.shape)}, "
+            f"expected {e.dtype}{list(e.shape)}"
         )
     if array.size == 0:
         return b""
@@ -132,7 +133,8 @@ def _bytes(array: mx.array, e: Entry) -> memoryview | bytes:
     if e.dtype == "bfloat16":
         raw = raw.view(mx.uint16)
     mx.eval(raw)
-    return memoryview(raw).cast("B") if raw.ndim else bytes(memoryview(raw))
+    view = memoryview(raw)  # type: ignore[arg-type]  # arrays have the buffer protocol
+    return view.cast("B") if raw.ndim else bytes(view)
 
 
 def tensor_names(folder: Path) -> Mapping[str, tuple[str, tuple[int, ...]]]:

@@ -136,14 +136,15 @@ class _Lowering:
         results: list[Any] = []
         states: dict[str, Any] = {}
         for spec, arg in zip(program.graph_signature.output_specs, out_node.args[0], strict=True):
-            value = env[arg] if arg in env else arg
+            value = env.get(arg, arg)
             if spec.kind == OutputKind.USER_OUTPUT:
                 results.append(value)
             elif spec.kind == OutputKind.BUFFER_MUTATION:
                 states[self.captured.canonical(spec.target)] = value
             elif spec.kind == OutputKind.USER_INPUT_MUTATION:
                 self.graph.notes.append(
-                    f"the source changes its input {spec.target!r} in place; the converted model does not"
+                    f"the source changes its input {spec.target!r} in place; "
+                    "the converted model does not"
                 )
             elif spec.kind != OutputKind.TOKEN:
                 raise LoweringError(
@@ -221,9 +222,7 @@ class _Lowering:
             value.kind = _host_kind(val)
         return expr
 
-    def _bind(
-        self, node: fx.Node, env: dict[fx.Node, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _bind(self, node: fx.Node, env: dict[fx.Node, Any]) -> tuple[Any, dict[str, Any]]:
         """Positional arguments as given; keyword arguments without those that only torch cares
         about.
         """
@@ -269,7 +268,8 @@ class _Lowering:
         dtype = torch_dtype(val.dtype)
         if result.shape is not None and len(result.shape) != len(shape):
             raise LoweringError(
-                f"the lowering gives rank {len(result.shape)} where torch has shape {tuple(val.shape)}"
+                f"the lowering gives rank {len(result.shape)} where torch has "
+                f"shape {tuple(val.shape)}"
             )
         if result.dtype is None:
             result.dtype = dtype

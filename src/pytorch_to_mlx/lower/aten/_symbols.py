@@ -11,7 +11,9 @@ from pytorch_to_mlx.lower.registry import Unsupported
 
 
 def to_expr(value: Any) -> Any:
-    """An int, float or bool where the value is known; else an expression over the graph's symbols."""
+    """An int, float or bool where the value is known; else an expression over the graph's
+    symbols.
+    """
     import torch
 
     if isinstance(value, (bool, int, float)) or value is None:

@@ -153,7 +153,8 @@ def arange_step(start: Any, end: Any, step: Any = 1, dtype: str | None = None) -
     elif not all(type(b) in (int, float) for b in bounds) or not kind.is_floating:
         pass
     elif any(type(b) is float for b in bounds):
-        return _float_range(*bounds, kind)
+        first, last, by = bounds
+        return _float_range(first, last, by, kind)
     shown = (
         (bounds[1],) if bounds[0] == 0 and bounds[2] == 1 else bounds[: 2 if bounds[2] == 1 else 3]
     )

@@ -1,11 +1,11 @@
-"""Histograms, segments, hashes and entries of a fixed count."""
+"""Histograms, segments, hashes, entries of a fixed count, and strided or resized memory."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pytorch_to_mlx.graph.build import call, call_many
-from pytorch_to_mlx.graph.dims import Dim
+from pytorch_to_mlx.graph.dims import Dim, is_static, product
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
 
@@ -115,3 +115,20 @@ def as_strided_scatter(
     """as_strided_scatter(Tensor self, Tensor src, SymInt[] size, SymInt[] stride,
     SymInt? storage_offset=None) -> Tensor"""
     return call("ops.as_strided_scatter", self, src, size, stride, storage_offset or 0)
+
+
+@lowers("aten.resize.default")
+def resize(self: Value, size: tuple[Dim, ...], memory_format: Any = None) -> Value:
+    """resize(Tensor self, SymInt[] size, *, MemoryFormat? memory_format=None) -> Tensor
+
+    The first elements in row-major order; zeros where torch leaves new memory as it is.
+    """
+    have, want = product(self.dims), product(size)
+    if not (is_static(have) and is_static(want)):
+        raise Unsupported("resize to a size that is not known at conversion; use reshape or slices")
+    flat = self.reshape(-1)
+    if want < have:
+        flat = call("getitem", flat, (slice(0, want),))
+    elif want > have:
+        flat = call("mx.pad", flat, (0, want - have))
+    return flat.reshape(*size)

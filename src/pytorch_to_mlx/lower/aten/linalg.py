@@ -83,8 +83,10 @@ def meshgrid(tensors: tuple[Value, ...]) -> Any:
 @lowers("aten.meshgrid.indexing")
 def meshgrid_indexing(tensors: tuple[Value, ...], indexing: str) -> Any:
     """meshgrid.indexing(Tensor[] tensors, *, str indexing) -> Tensor[]"""
-    out = call("mx.meshgrid", *tensors, indexing=indexing)
-    return out if isinstance(out, tuple) else (out,)
+    if len(tensors) == 1:
+        (only,) = tensors
+        return (only if only.ndim else only.reshape(1),)
+    return call("mx.meshgrid", *tensors, indexing=indexing)
 
 
 @lowers("aten.repeat_interleave.self_Tensor")

@@ -96,7 +96,17 @@ def tensordot(
     self: Value, other: Value, dims_self: tuple[int, ...], dims_other: tuple[int, ...]
 ) -> Value:
     """tensordot(Tensor self, Tensor other, int[] dims_self, int[] dims_other) -> Tensor"""
-    return call(mx.tensordot, self, other, (tuple(dims_self), tuple(dims_other)))
+    pairs = list(zip(dims_self, dims_other, strict=True))
+    # An axis of size one counts for all elements of its partner.
+    self_only = tuple(a for a, b in pairs if _one(other, b) and not _one(self, a))
+    other_only = tuple(b for a, b in pairs if _one(self, a) and not _one(other, b))
+    a = call(mx.sum, self, axis=self_only, keepdims=True) if self_only else self
+    b = call(mx.sum, other, axis=other_only, keepdims=True) if other_only else other
+    return call(mx.tensordot, a, b, (tuple(dims_self), tuple(dims_other)))
+
+
+def _one(x: Value, axis: int) -> bool:
+    return is_static(x.dims[axis]) and int(x.dims[axis]) == 1
 
 
 @lowers("aten.kron")

@@ -51,7 +51,7 @@ def _narrow_source(node: Node) -> bool | None:
         return None if wide or node.kwargs.get("dtype") != "int64" else True
     if node.target != "mx.astype" or not is_array(node.args[0]):
         return None
-    return {"int32": True, "uint32": False}.get(str(node.args[0].dtype))  # type: ignore[union-attr]
+    return {"int32": True, "uint32": False}.get(str(node.args[0].dtype))
 
 
 def _chain(value: Value, *, signed: bool) -> list[Value] | None:
@@ -85,7 +85,7 @@ def _comparison(user: Node, v: Value, signed: bool) -> bool:
     a, b = user.args
     other = b if a is v else a
     in_range = isinstance(other, int) and not isinstance(other, bool) and abs(other) < 2**31
-    return in_range and (signed or other >= 0)  # type: ignore[operator]
+    return in_range and (signed or other >= 0)
 
 
 def _narrow(graph: Graph, node: Node, chain: list[Value]) -> None:
@@ -94,7 +94,7 @@ def _narrow(graph: Graph, node: Node, chain: list[Value]) -> None:
             v.dtype = DType("int32")
         node.set_args(None, {k: a for k, a in node.kwargs.items() if k != "dtype"})
         return
-    source: Value = node.args[0]  # type: ignore[assignment]
+    source: Value = node.args[0]
     for v in chain:
         v.dtype = source.dtype
     substitute(graph, node.output, source)

@@ -63,8 +63,8 @@ def _simplify(
         if _every_row_sees(graph, mask):
             _drop_zeroing(graph, node, mask)
         return
-    length = node.args[1].dims[-2]  # type: ignore[union-attr]
-    square = dims_equal(node.args[0].dims[-2], length)  # type: ignore[union-attr]
+    length = node.args[1].dims[-2]
+    square = dims_equal(node.args[0].dims[-2], length)
     kwargs = dict(node.kwargs)
     if pattern.kind == "all":
         del kwargs["mask"]
@@ -142,11 +142,8 @@ def _other_operand(user: Node, part: Value) -> Any:
         return None
     a, b = user.args
     other = b if a is part else a
-    same = is_array(other) and len(other.dims) == user.output.ndim  # type: ignore[union-attr]
-    same = same and all(
-        dims_equal(x, y)
-        for x, y in zip(other.dims, user.output.dims, strict=True)  # type: ignore[union-attr]
-    )
+    same = is_array(other) and len(other.dims) == user.output.ndim
+    same = same and all(dims_equal(x, y) for x, y in zip(other.dims, user.output.dims, strict=True))
     return other if same else None
 
 

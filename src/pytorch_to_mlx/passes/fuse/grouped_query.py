@@ -38,9 +38,9 @@ def run(graph: Graph, report: PassReport) -> None:
 
     def rule(node: Node) -> Value | None:
         q, k, v = node.args[:3]
-        if not all(is_array(x) and x.ndim == 4 for x in (q, k, v)):  # type: ignore[union-attr]
+        if not all(is_array(x) and x.ndim == 4 for x in (q, k, v)):
             return None
-        sources = [_source(x) for x in (k, v)]  # type: ignore[arg-type]
+        sources = [_source(x) for x in (k, v)]
         if any(s is None for s in sources):
             if any(s is not None and s.dims[1] != 1 for s in sources):
                 report.refuse(node, "keys and values are not repeated alike")

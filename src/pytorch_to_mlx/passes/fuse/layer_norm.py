@@ -107,7 +107,7 @@ def _centre(centred: Any) -> Value | None:
     mean = produced_by(made.args[1], "mx.mean")
     if mean is None or mean.args[0] is not made.args[0] or not over_last_axis(mean, keepdims=True):
         return None
-    return made.args[0]  # type: ignore[return-value]
+    return made.args[0]
 
 
 def _is_variance(var: Any, x: Value, centred: Any) -> bool:

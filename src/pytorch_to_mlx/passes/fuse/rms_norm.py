@@ -92,7 +92,7 @@ def _normalised(node: Node) -> tuple[Value, float] | None:
             value = number(eps)
             squared = _mean_of_square(mean)
             if isinstance(value, float) and squared is not None and _same(squared, x):
-                return x, value  # type: ignore[return-value]
+                return x, value
     return None
 
 

@@ -35,7 +35,7 @@ def part_of(value: Any) -> Part | None:
     node = produced_by(value, "getitem", "mx.split")
     if node is None or not is_array(node.args[0]):
         return None
-    x: Value = node.args[0]  # type: ignore[assignment]
+    x: Value = node.args[0]
     if node.target == "mx.split":
         return _split_part(node, value, x)
     index = index_of(node)
@@ -61,8 +61,8 @@ def _split_part(node: Node, value: Value, x: Value) -> Part | None:
     size, parts = int(x.dims[-1]), node.args[1]
     if isinstance(parts, int):
         edges = [size // parts * i for i in range(parts + 1)]
-    elif all(isinstance(p, int) for p in parts):  # type: ignore[union-attr]
-        edges = [0, *parts, size]  # type: ignore[misc]
+    elif all(isinstance(p, int) for p in parts):
+        edges = [0, *parts, size]
     else:
         return None
     stop = edges[value.index + 1]
@@ -74,7 +74,7 @@ def _pair_part(x: Value, which: int) -> Part | None:
     made = produced_by(x, "mx.reshape", "mx.unflatten")
     if made is None or x.dims[-1] != 2 or which not in (0, 1, -1, -2):
         return None
-    source: Value = made.args[0]  # type: ignore[assignment]
+    source: Value = made.args[0]
     if source.ndim != x.ndim - 1 or not same_shape(source.dims[:-1], x.dims[:-2]):
         return None
     return Part(source, which % 2, None, 2)
@@ -147,7 +147,7 @@ def _joined(node: Node) -> tuple[Value, Value, str] | None:
     if node.target not in ("mx.flatten", "mx.reshape") or not is_array(node.args[0]):
         return None
     stack = produced_by(node.args[0], "mx.stack")
-    if stack is None or len(stack.args[0]) != 2:  # type: ignore[arg-type]
+    if stack is None or len(stack.args[0]) != 2:
         return None
     rank = stack.output.ndim
     lanes: Any = stack.args[0]

@@ -82,8 +82,8 @@ def run(graph: Graph, report: PassReport) -> None:
 
 def _with_scale(node: Node) -> Value | None:
     """Takes a factor of the query or the keys into the scale of a fused call."""
-    q, on_q = _unscaled(node.args[0])  # type: ignore[arg-type]
-    k, on_k = _unscaled(node.args[1])  # type: ignore[arg-type]
+    q, on_q = _unscaled(node.args[0])
+    k, on_k = _unscaled(node.args[1])
     scale = node.kwargs.get("scale")
     if on_q * on_k == 1.0 or not isinstance(scale, (int, float)):
         return None
@@ -103,7 +103,7 @@ def _take_apart(value: Any) -> Scores | None:
             return None
         if node.target == "mx.matmul":
             a, b = node.args
-            found = Scores(a, b, factor, added, visible)  # type: ignore[arg-type]
+            found = Scores(a, b, factor, added, visible)
             return _with_operand_scales(found)
         step = _step(node)
         if step is None:
@@ -152,7 +152,7 @@ def _step(node: Node) -> tuple[Any, float, Value | None, tuple[Value, bool, floa
     for inner, fill, keeps in ((a, b, True), (b, a, False)):
         n = number(fill)
         if n is not None and n <= -6e4 and is_array(inner):
-            return inner, 1.0, None, (condition, keeps, float(n))  # type: ignore[return-value]
+            return inner, 1.0, None, (condition, keeps, float(n))
     return None
 
 
@@ -182,9 +182,9 @@ def _unscaled(value: Value) -> tuple[Any, float]:
         return value, 1.0
     for inner, other in pairs(node) if node.target == "mx.multiply" else [node.args]:
         n = number(other)
-        if n and is_array(inner) and inner.dtype == at.dtype:  # type: ignore[union-attr]
+        if n and is_array(inner) and inner.dtype == at.dtype:
             factor = float(n) if node.target == "mx.multiply" else 1.0 / n
-            return (_Chain(inner, tuple(reversed(views))) if views else inner), factor  # type: ignore[arg-type]
+            return (_Chain(inner, tuple(reversed(views))) if views else inner), factor
     return value, 1.0
 
 
@@ -203,9 +203,9 @@ def _shape(value: Any) -> tuple[Any, ...]:
 
 
 def _refusal(node: Node, softmax: Node, s: Scores, graph: Graph) -> str:
-    if not (single_use(softmax.output) and single_use(node.args[0])):  # type: ignore[arg-type]
+    if not (single_use(softmax.output) and single_use(node.args[0])):
         return "the attention weights are used elsewhere"
-    q, k, v = _shape(s.q), _shape(s.keys), node.args[1].dims  # type: ignore[union-attr]
+    q, k, v = _shape(s.q), _shape(s.keys), node.args[1].dims
     if not len(q) == len(k) == len(v):
         return "query, keys and values differ in rank"
     if not all(
@@ -225,7 +225,7 @@ def _build(node: Node, s: Scores) -> Value:
     q, keys, v = _rebuild(s.q), _rebuild(s.keys), node.args[1]
     rank = q.ndim
     k = keys.transpose(*range(rank - 2), rank - 1, rank - 2)
-    dtype = str(v.dtype)  # type: ignore[union-attr]
+    dtype = str(v.dtype)
     q, k = cast_to(q, dtype), cast_to(k, dtype)
     mask = _mask(s, rank, dtype)
     if rank == 3:

@@ -2,7 +2,8 @@
 
 A value is a physical array and a permutation; ``transpose`` only changes the permutation. Calls
 that do
-not care about the order of axes (elementwise, reductions, softmax, concatenation, slices, padding) work on the
+not care about the order of axes (elementwise, reductions, softmax, concatenation, slices, padding)
+work on the
 physical array with their axes remapped; all others get the logical order, by one transpose where
 needed.
 
@@ -251,7 +252,7 @@ class _Layout:
 
     def _reduction(self, node: Node) -> bool:
         x = node.args[0]
-        source, perm = self.place(x)
+        _, perm = self.place(x)
         axis, _ = self._axis_argument(node)
         rank = x.ndim
         axes = (

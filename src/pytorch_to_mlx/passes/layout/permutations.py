@@ -59,7 +59,9 @@ def insert_axes(perm: Perm, axes: Sequence[int]) -> Perm:
 def reshape_groups(
     old: Sequence[Dim], new: Sequence[Dim]
 ) -> list[tuple[list[int], list[int]]] | None:
-    """Pairs of old and new axes whose sizes multiply to the same; None where that is not provable."""
+    """Pairs of old and new axes whose sizes multiply to the same; None where that is not
+    provable.
+    """
     groups: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(old) or j < len(new):
