@@ -42,6 +42,7 @@ class Homes:
     frames: dict[Node, tuple[Frame, ...]]
     plain: dict[str, Param]  # weights that are attributes of a module, by source path
     lists: set[str]
+    in_layer: dict[str, tuple[str, str]]  # weight path -> its layer's path and name there
 
 
 def parent(path: str) -> str:
@@ -73,7 +74,10 @@ def find_homes(graph: Graph) -> Homes:
     owner.update({p.path: place.path for place in layers.values() for p in place.params.values()})
     frames = {n: _reachable(n, graph, param_of, layer_of, layers, owner) for n in graph.nodes}
     lists = _dissolve(frames, layers, plain)
-    return Homes(layers, layer_of, frames, plain, lists)
+    in_layer = {
+        p.path: (place.path, name) for place in layers.values() for name, p in place.params.items()
+    }
+    return Homes(layers, layer_of, frames, plain, lists, in_layer)
 
 
 # -- layers

@@ -85,6 +85,9 @@ class MethodWriter:
         if v in self.env:
             return copy.deepcopy(self.env[v])
         p = self.context.param_of.get(v)
+        if p is not None and p.path in self.context.homes.in_layer:
+            layer, leaf = self.context.homes.in_layer[p.path]
+            return ast.Attribute(self.self_path(layer), leaf, ast.Load())
         if p is not None:
             return self.self_path(p.path)
         return name(f"_v{v.id}")

@@ -48,6 +48,9 @@ def run(graph: Graph, report: PassReport) -> None:
             w = call("getitem", w, (0,))
         if w.ndim != 2 or x.ndim < 2 or x.dtype != w.dtype:
             return None
+        if w in weights and len(w.uses) > 1:
+            report.refuse(node, "its weight is used elsewhere too, and would be stored twice")
+            return None
         return call("ops.linear", x, w.transpose(1, 0))
 
     def bias(node: Node) -> Value | None:
