@@ -137,3 +137,22 @@ def test_sums_that_round_or_are_read_between_stay():
     before = body(graph)
     check(graph, [constants.run, dead_code.run], [X, np.arange(6).reshape(2, 3)])
     assert body(graph) == before
+
+
+def test_stored_numbers_of_forward_become_numbers():
+    """Constants of forward only: a buffer may be changed, a weight may be trained."""
+
+    def fn(x, scale, offset):
+        return x / scale, x * offset
+
+    tensors = {"scale": torch.tensor(2.5), "offset": torch.tensor(0.5)}
+    graph = build(fn, SPEC, buffers=tensors)
+    graph.params["scale"].kind = "constant"
+    check(graph, [constants.run, dead_code.run], [X], tensors=tensors)
+    assert body(graph) == ("%1 = mx.divide(%0, 2.5)\n%2 = mx.multiply(%0, @offset)\nreturn(%1, %2)")
+    integers = {"scale": torch.tensor(3), "offset": torch.tensor(1000)}
+    graph = build(fn, SPEC, buffers=integers)
+    for param in graph.params.values():
+        param.kind = "constant"
+    check(graph, [constants.run, dead_code.run], [X], tensors=integers)
+    assert "@offset" in body(graph)

@@ -58,7 +58,9 @@ def over_rows(x, w, b):
 
 
 def other_rows(x, w, b):
-    return (flat(x) + call(mx.arange, B * T).reshape(B * T, 1).astype(DType("float32"))).reshape(B, T, 4)
+    return (flat(x) + call(mx.arange, B * T).reshape(B * T, 1).astype(DType("float32"))).reshape(
+        B, T, 4
+    )
 
 
 def returned(x, w, b):

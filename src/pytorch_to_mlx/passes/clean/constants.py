@@ -6,9 +6,10 @@ Given::
     %2 = mx.sqrt(%1)
     %3 = mx.divide(%0, %2)
 
-Result: ``mx.divide(%0, 8.0)``. The number must mean the same: the array had the other operand's
-dtype (or holds an integer that every dtype has), and the result keeps its dtype. Whole numbers
-added to integers one after the other are added at once.
+Result: ``mx.divide(%0, 8.0)``; so with a stored tensor of one number that no module holds. The
+number must mean the same: the array had the other operand's dtype (or holds an integer that every
+dtype has), and the result keeps its dtype. Whole numbers added to integers one after the other are
+added at once.
 """
 
 from __future__ import annotations
@@ -52,10 +53,25 @@ def run(graph: Graph, report: PassReport) -> None:
     }
     apply(graph, report, tuple(scalars), _computed)
     apply(graph, report, ("mx.add", "mx.subtract"), _offset)
+    stored = _stored(graph)
     for g in graphs(graph):
         for node in g.nodes:
             if node.target in _TAKES_NUMBERS:
-                _inline(node, report)
+                _inline(node, stored, report)
+
+
+def _stored(graph: Graph) -> dict[Value, int | float | bool]:
+    """The single numbers among the tensors that forward makes (no module holds them)."""
+    found: dict[Value, int | float | bool] = {}
+    for param in graph.params.values():
+        alone = param.kind == "constant" and param.value.shape == () and param.value.uses
+        if not alone or DType(str(param.value.dtype)).is_complex or param.path in graph.states:
+            continue
+        array = evaluate.tensor(param)
+        value: Any = array.item() if array is not None else None
+        if value is not None and math.isfinite(value):
+            found[param.value] = value
+    return found
 
 
 def _computed(node: Node) -> Value | None:
@@ -105,9 +121,9 @@ def _shifted(node: Node) -> tuple[Value, int] | None:
     return a, n if node.target == "mx.add" else -n
 
 
-def _inline(node: Node, report: PassReport) -> None:
+def _inline(node: Node, stored: dict[Value, int | float | bool], report: PassReport) -> None:
     for arg in list(dict.fromkeys(a for a in node.args if is_array(a))):
-        value = _fill(arg)
+        value = stored[arg] if arg in stored else _fill(arg)  # type: ignore[index]
         others = [a for a in node.args if is_array(a) and a is not arg]
         if value is None or not others or (node.target == "mx.where" and arg is node.args[0]):
             continue
