@@ -123,7 +123,7 @@ def _shifted(node: Node) -> tuple[Value, int] | None:
 
 def _inline(node: Node, stored: dict[Value, int | float | bool], report: PassReport) -> None:
     for arg in list(dict.fromkeys(a for a in node.args if is_array(a))):
-        value = stored[arg] if arg in stored else _fill(arg)  # type: ignore[index]
+        value = stored[arg] if arg in stored else _fill(arg)
         others = [a for a in node.args if is_array(a) and a is not arg]
         if value is None or not others or (node.target == "mx.where" and arg is node.args[0]):
             continue
