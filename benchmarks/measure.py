@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
 import torch
 
 from benchmarks import hand, limits, profiling
+from benchmarks.conversion import conversion_of
 from benchmarks.models import Model
 from pytorch_to_mlx.benchmark.check import TOLERANCES, BenchmarkError
 from pytorch_to_mlx.benchmark.machine import compile_obstacle, mlx_backend
@@ -53,63 +55,146 @@ def torch_device() -> str:
     return "cpu" if mlx_backend() == "cpu" else "cuda"
 
 
-def torch_model(model: Model) -> TorchModel:
-    """The source on torch's device."""
-    device = torch_device()
-    return TorchModel(lambda: _TorchPicked(model.module(device).to(device), model.output))
+@dataclass
+class Case:
+    """One size of a model with its sides, each called once."""
+
+    name: str
+    sizes: list[list[int]]
+    sides: list[Side]
+    peaks: dict[str, int | None]
+    flops: int
+    least_bytes: int
 
 
-def numpy_inputs(model: Model, case: str) -> tuple[np.ndarray, ...]:
-    """forward's arguments; halves as float32."""
-    return tuple((x.float() if x.is_floating_point() else x).numpy() for x in model.example(case))
+@dataclass
+class Bench:
+    """A model that is converted, loaded and compiled on every side: ready to be timed."""
 
+    model: Model
+    conversion: dict[str, Any]
+    cases: list[Case] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
 
-def warm_compile(model: Model) -> dict[str, float]:
-    """Fills torch.compile's cache on disk; seconds by case."""
-    source = torch_model(model)
-    seconds = {}
-    for case in model.cases:
-        tensors = source.convert(numpy_inputs(model, case), model.dtype)
-        start = time.perf_counter()
-        TorchTimed(source, tensors, compiled=True).call()
-        seconds[case] = time.perf_counter() - start
-    return seconds
+    def timed(self, min_time_s: float) -> dict[str, Any]:
+        """The result of this model: rows by case, with the machine's limits."""
+        device = torch_device()
+        measured = limits.measured_limits(self.model.dtype, device)
+        tolerance = _tolerance(self.model, device)
+        return {
+            "title": self.model.title,
+            "dtype": self.model.dtype,
+            "conversion": self.conversion,
+            "limits": measured,
+            "cases": [self._case(c, tolerance, min_time_s, measured) for c in self.cases],
+            "notes": self.notes,
+            "seconds": self.seconds,
+        }
 
+    def _case(
+        self, case: Case, tolerance: float, min_time_s: float, measured: dict[str, Any]
+    ) -> dict[str, Any]:
+        rows = _timed(case.sides, tolerance, min_time_s, self.notes, case.name)
+        least, by = limits.limit_ms(case.flops, case.least_bytes, measured)
+        return {
+            "case": case.name,
+            "sizes": case.sizes,
+            "rows": {n: {**row, "peak_bytes": case.peaks[n]} for n, row in rows.items()},
+            "flops": case.flops,
+            "least_bytes": case.least_bytes,
+            "limit_ms": least,
+            "limited_by": by,
+        }
 
-def measure_model(
-    model: Model, package: Path, *, min_time_s: float, compile_torch: bool, profile: bool
-) -> dict[str, Any]:
-    """Rows of every case, with limits, demands and (on a GPU) the kernels behind the MLX row."""
-    device = torch_device()
-    source = torch_model(model)
-    emitted = MLXModel(lambda: _MLXPicked(package, model.output))
-    notes: list[str] = []
-    written = _written(model, source, notes)
-    measured = limits.measured_limits(model.dtype, device)
-    cases = []
-    for case in model.cases:
-        inputs = numpy_inputs(model, case)
-        tensors = source.convert(inputs, model.dtype)
-        arrays = emitted.convert(inputs, model.dtype)
-        sides = _sides(source, emitted, written, tensors, arrays, compile_torch, notes)
-        peaks = {side.name: side.first_call() for side in sides}
-        rows = _timed(sides, _tolerance(model, device), min_time_s, notes)
-        cases.append(
-            {
-                "case": case,
-                "sizes": [list(x.shape) for x in inputs],
-                "rows": {name: {**row, "peak_bytes": peaks[name]} for name, row in rows.items()},
-                **_demands(model, case, source, tensors, measured),
-                **({"profiles": _profiles(sides)} if profile and device == "cuda" else {}),
+    def profiles(self) -> dict[str, dict[str, Any]]:
+        """By case and side: the kernels behind a row (GPU only)."""
+        return {
+            case.name: {
+                side.name: profiling.kernels(side.call)
+                for side in case.sides
+                if side.name in ("torch eager", "mlx compiled", "hand compiled")
             }
+            for case in self.cases
+        }
+
+
+def prepare(model: Model, work: Path, *, compile_until: float) -> Bench:
+    """Builds, converts and loads a model, and calls every side of every case once.
+
+    After ``compile_until`` (``time.monotonic()``) no further torch.compile is begun.
+    """
+    device = torch_device()
+    module = model.module(device).to(device)
+    packages, conversion, notes = conversion_of(model, module, work)
+    bench = Bench(model, conversion, notes=notes)
+    source = TorchModel(lambda: _TorchPicked(module, model.output))
+    written = _written(model, source, notes)
+    emitted: dict[Path, MLXModel] = {}
+    compiled: list[tuple[Case, TorchTimed]] = []
+    for name, package in packages.items():
+        if package not in emitted:
+            emitted[package] = MLXModel(partial(_MLXPicked, package, model.output))
+        values = tuple(
+            (x.float() if x.is_floating_point() else x).numpy() for x in model.example(name)
         )
-    return {
-        "title": model.title,
-        "dtype": model.dtype,
-        "limits": measured,
-        "cases": cases,
-        "notes": notes,
-    }
+        tensors = source.convert(values, model.dtype)
+        arrays = emitted[package].convert(values, model.dtype)
+        bench.cases.append(
+            _case(model, name, source, emitted[package], written, tensors, arrays, notes)
+        )
+        compiled.append((bench.cases[-1], TorchTimed(source, tensors, compiled=True)))
+    for case, side in compiled:
+        start = time.perf_counter()
+        if time.monotonic() > compile_until:
+            notes.append(f"{case.name}: torch compile: not measured: no time was left for it")
+        elif _called(side, case, notes):
+            case.sides.insert(1, side)
+            bench.seconds[f"torch compile {case.name}"] = time.perf_counter() - start
+    mx.clear_cache()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    return bench
+
+
+def _case(
+    model: Model,
+    name: str,
+    source: TorchModel,
+    emitted: MLXModel,
+    written: MLXModel | None,
+    tensors: Any,
+    arrays: Any,
+    notes: list[str],
+) -> Case:
+    with torch.inference_mode():
+        out = source.function(*tensors)
+    flops = limits.counted_flops(source.function, tensors) + model.flops(**model.cases[name])
+    moved = limits.least_bytes(source.function, [*tensors, out])
+    case = Case(name, [list(x.shape) for x in tensors], [], {}, flops, moved)
+    wanted: list[tuple[str, Side]] = [("torch eager", TorchTimed(source, tensors, compiled=False))]
+    for side, prefix in ((emitted, "mlx"), (written, "hand")):
+        if side is None:
+            continue
+        wanted.append((f"{prefix} eager", MLXTimed(side, arrays, compiled=False)))
+        if not compile_obstacle():
+            wanted.append((f"{prefix} compiled", MLXTimed(side, arrays, compiled=True)))
+    for label, timed in wanted:
+        timed.name = label
+        if _called(timed, case, notes):
+            case.sides.append(timed)
+    return case
+
+
+def _called(side: Side, case: Case, notes: list[str]) -> bool:
+    """Whether a side runs; where it does not, a note says why."""
+    try:
+        case.peaks[side.name] = side.first_call()
+    except Exception as error:  # noqa: BLE001 (a compiler raises anything; the note tells it)
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        notes.append(f"{case.name}: {side.name}: not measured: {type(error).__name__}: {first}")
+        return False
+    return True
 
 
 def _written(model: Model, source: TorchModel, notes: list[str]) -> MLXModel | None:
@@ -123,39 +208,8 @@ def _written(model: Model, source: TorchModel, notes: list[str]) -> MLXModel | N
         return None
 
 
-def _sides(
-    source: TorchModel,
-    emitted: MLXModel,
-    written: MLXModel | None,
-    tensors: Any,
-    arrays: Any,
-    compile_torch: bool,
-    notes: list[str],
-) -> list[Side]:
-    sides: list[Side] = [TorchTimed(source, tensors, compiled=False)]
-    wanted: list[tuple[str, Side]] = []
-    if compile_torch:
-        wanted.append(("torch compile", TorchTimed(source, tensors, compiled=True)))
-    for model, prefix in ((emitted, "mlx"), (written, "hand")):
-        if model is None:
-            continue
-        wanted.append((f"{prefix} eager", MLXTimed(model, arrays, compiled=False)))
-        if not compile_obstacle():
-            wanted.append((f"{prefix} compiled", MLXTimed(model, arrays, compiled=True)))
-    for name, side in wanted:
-        side.name = name
-        try:
-            side.call()
-        except (RuntimeError, ValueError, TypeError) as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            notes.append(f"{name}: not measured: {type(error).__name__}: {first}")
-            continue
-        sides.append(side)
-    return sides
-
-
 def _timed(
-    sides: list[Side], tolerance: float, min_time_s: float, notes: list[str]
+    sides: list[Side], tolerance: float, min_time_s: float, notes: list[str], case: str
 ) -> dict[str, dict[str, Any]]:
     """Rows by side; a side whose output is wrong is left out and said so (never torch eager)."""
     kept = list(sides)
@@ -166,7 +220,7 @@ def _timed(
             wrong = next((s for s in kept[1:] if str(error).startswith(f"{s.name}:")), None)
             if wrong is None:
                 raise
-            notes.append(f"not measured: {error}")
+            notes.append(f"{case}: not measured: {error}")
             kept.remove(wrong)
             continue
         return {
@@ -182,22 +236,3 @@ def _timed(
 def _tolerance(model: Model, device: str) -> float:
     tf32 = device == "cuda" and model.dtype == "float32"
     return TOLERANCES["tf32" if tf32 else model.dtype]
-
-
-def _demands(
-    model: Model, case: str, source: TorchModel, tensors: Any, measured: dict[str, Any]
-) -> dict[str, Any]:
-    with torch.inference_mode():
-        out = source.function(*tensors)
-    flops = limits.counted_flops(source.function, tensors) + model.flops(**model.cases[case])
-    moved = limits.least_bytes(source.function, [*tensors, out])
-    least, by = limits.limit_ms(flops, moved, measured)
-    return {"flops": flops, "least_bytes": moved, "limit_ms": least, "limited_by": by}
-
-
-def _profiles(sides: list[Side]) -> dict[str, Any]:
-    return {
-        side.name: profiling.kernels(side.call)
-        for side in sides
-        if side.name in ("torch eager", "mlx compiled")
-    }

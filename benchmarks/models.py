@@ -31,6 +31,7 @@ class Model:
         output: the field of the source's output that is compared (none: it is a tensor).
         hand: name of the hand-written module in ``benchmarks.hand``, where one exists.
         flops: operations that torch's counter does not see, by sizes.
+        dynamic_shapes: as for ``convert``: what stays dynamic, for one package in all cases.
     """
 
     title: str
@@ -43,8 +44,8 @@ class Model:
     flops: Callable[..., int] = field(default=lambda **_: 0)
     dynamic_shapes: Any = None
 
-    def module(self, device: str = "cpu") -> nn.Module:
-        """The seeded model in eval mode and its precision; built on ``device``."""
+    def module(self, device: str) -> nn.Module:
+        """The model in eval mode and its precision; each device draws other seeded weights."""
         torch.manual_seed(0)
         with torch.device(device):
             module = self.build()
@@ -113,7 +114,7 @@ def llama(
         use_cache=False,
     )
     cases = {f"T={n}": {"batch": 1, "length": n} for n in lengths}
-    free = {"input_ids": {1: torch.export.Dim("length", min=1, max=4096)}}
+    free = {"input_ids": {1: torch.export.Dim.AUTO}}
     return Model(
         f"Llama {layers} layers, d={width}",
         dtype,
@@ -141,7 +142,7 @@ def vit(
         num_labels=1000,
     )
     cases = {f"batch {n}": {"batch": n} for n in batches}
-    free = {"pixel_values": {0: torch.export.Dim("batch", min=1, max=64)}}
+    free = {"pixel_values": {0: torch.export.Dim.AUTO}}
     return Model(name, dtype, build, _image(image), cases, output="logits", dynamic_shapes=free)
 
 

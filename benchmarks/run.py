@@ -1,30 +1,30 @@
 """Converts each model and times it against PyTorch: ``python -m benchmarks.run --help``.
 
-First every model is converted (and torch.compile's cache filled), several processes at once; then
-each is timed alone, in a process of its own that holds both sides.
+Every model has a process of its own that holds both sides. Several prepare at once (conversion and
+torch.compile take minutes); then they are timed one after the other, while the others wait.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 PRESETS = ("full", "cpu", "tiny")
+POLL_S = 0.2
 
 
 def main() -> int:
-    """Runs one model's step, or all steps of all models. 1 if a model was not measured."""
+    """Times all models, or serves one of them. 1 if a model was not timed."""
     args = _arguments()
-    if args.step:
-        return _step(args)
+    if args.serve:
+        return _serve(args)
     return _orchestrate(args)
 
 
@@ -35,130 +35,150 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--machine", default="", help="the machine's name in the results")
     parser.add_argument("--min-time", type=float, default=0.5, help="seconds a row, at least")
-    parser.add_argument("--no-torch-compile", action="store_true")
-    parser.add_argument("--no-profile", action="store_true")
-    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2))
-    parser.add_argument("--deadline", type=float, default=3600.0, help="seconds for everything")
-    parser.add_argument("--step", choices=("convert", "warm", "measure"), help=argparse.SUPPRESS)
-    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--no-profile", action="store_true", help="on a GPU: count no kernels")
+    parser.add_argument("--jobs", type=int, default=1, help="models that prepare at once")
+    parser.add_argument(
+        "--compile-for", type=float, default=600.0, help="begin no torch.compile later (s)"
+    )
+    parser.add_argument("--prepare-for", type=float, default=1800.0, help="limit of preparing (s)")
+    parser.add_argument("--deadline", type=float, default=7200.0, help="limit of everything (s)")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 # -- one model, in its own process -----------------------------------------------------------------
 
 
-def _step(args: argparse.Namespace) -> int:
+def _serve(args: argparse.Namespace) -> int:
+    """Prepares a model, then does what each line of stdin asks; answers are files in a folder."""
+    start = time.monotonic()
     from pytorch_to_mlx.blas import load_blas
 
     load_blas()
+    from benchmarks.measure import prepare
     from benchmarks.models import PRESETS as MODELS
 
     model = MODELS[args.preset][args.models]()
-    folder = args.work / args.models
-    if args.step == "convert":
-        result = _convert(model, folder)
-    elif args.step == "warm":
-        from benchmarks.measure import warm_compile
-
-        result = {"torch_compile_s": warm_compile(model)}
-    else:
-        from benchmarks.measure import measure_model
-
-        result = measure_model(
-            model,
-            folder / "package",
-            min_time_s=args.min_time,
-            compile_torch=not args.no_torch_compile,
-            profile=not args.no_profile,
-        )
-    args.out.write_text(json.dumps(result), encoding="utf-8")
+    bench = prepare(model, args.serve, compile_until=start + args.compile_for)
+    bench.seconds["prepare"] = time.monotonic() - start
+    _answer(args.serve / "ready.json", {})
+    for line in sys.stdin:
+        asked = line.strip()
+        begun = time.monotonic()
+        result = bench.timed(args.min_time) if asked == "timed" else bench.profiles()
+        bench.seconds[asked] = time.monotonic() - begun
+        _answer(args.serve / f"{asked}.json", result)
     return 0
 
 
-def _convert(model: Any, folder: Path) -> dict[str, Any]:
-    import resource
-
-    import pytorch_to_mlx as p2m
-
-    module = model.module()
-    example = model.example(next(iter(model.cases)))
-    weights = sum(t.numel() * t.element_size() for t in module.parameters())
-    start = time.perf_counter()
-    converted = p2m.convert(
-        module,
-        example,
-        dynamic_shapes=model.dynamic_shapes,
-        output=folder / "package",
-        overwrite=True,
-    )
-    seconds = time.perf_counter() - start
-    return {
-        "convert_s": seconds,
-        "stages_s": converted.report["timings"],
-        "weight_bytes": weights,
-        "peak_process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
+def _answer(path: Path, data: Any) -> None:
+    """Writes a file that others see only when it is complete."""
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(data), encoding="utf-8")
+    beside.replace(path)
 
 
 # -- all of them -----------------------------------------------------------------------------------
 
 
+class _Server:
+    """The process of one model."""
+
+    def __init__(self, args: argparse.Namespace, name: str, work: Path) -> None:
+        self.name = name
+        self.folder = work / name
+        self.folder.mkdir()
+        self.error = ""
+        command = [sys.executable, "-m", "benchmarks.run", "--serve", str(self.folder)]
+        command += ["--models", name, "--preset", args.preset, "--out", str(args.out)]
+        command += ["--min-time", str(args.min_time), "--compile-for", str(args.compile_for)]
+        self.log = (self.folder / "log").open("w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=self.log, stderr=self.log, text=True
+        )
+
+    def wait(self, what: str, until: float) -> Any:
+        """The answer ``what``; ``None`` (and ``error``) if it does not come."""
+        path = self.folder / f"{what}.json"
+        while not path.exists():
+            if self.process.poll() is not None:
+                self.log.seek(0)
+                text = self.log.read().strip()
+                self.error = (text.splitlines() or ["no message"])[-1]
+                _say(f"{self.name} failed in {what}:\n{text[-2500:]}")
+                return None
+            if time.monotonic() > until:
+                self.error = f"out of time ({what})"
+                self.close()
+                return None
+            time.sleep(POLL_S)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def ask(self, what: str, until: float) -> Any:
+        """Has the process do ``what`` and returns its answer, or ``None``."""
+        if self.error:
+            return None
+        assert self.process.stdin is not None
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return self.wait(what, until)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.kill()
+        self.process.wait()
+
+
 def _orchestrate(args: argparse.Namespace) -> int:
     end = time.monotonic() + args.deadline
+    names = args.models.split(",") if args.models else _names(args.preset)
+    results: dict[str, Any] = {"machine": _machine(args.machine), "models": {}}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="p2m_bench_") as work:
-        names = args.models.split(",") if args.models else _names(args.preset)
-        steps = [("convert", n) for n in names]
-        if not args.no_torch_compile:
-            steps += [("warm", n) for n in names]
-        with ThreadPoolExecutor(args.jobs) as pool:
-            done = pool.map(lambda s: _run_step(args, Path(work), *s, end), steps)
-            prepared = dict(zip(steps, done, strict=True))
-        results: dict[str, Any] = {"machine": _machine(args.machine), "models": {}}
-        failed = False
-        for name in names:
-            entry = {k: prepared[s, n] for k, (s, n) in _keys(name, steps)}
-            if "error" not in prepared["convert", name]:
-                entry["measured"] = _run_step(args, Path(work), "measure", name, end)
-            failed |= "error" in entry.get("measured", {"error": ""})
-            results["models"][name] = entry
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return int(failed)
+        for first in range(0, len(names), args.jobs):
+            for name, entry in _wave(args, names[first : first + args.jobs], Path(work), end):
+                results["models"][name] = entry
+                args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return int(any("error" in entry for entry in results["models"].values()))
 
 
-def _keys(name: str, steps: list[tuple[str, str]]) -> list[tuple[str, tuple[str, str]]]:
-    return [(step, (step, n)) for step, n in steps if n == name]
+def _wave(
+    args: argparse.Namespace, names: list[str], work: Path, end: float
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Some models: prepared at once, timed in turn, then profiled in turn; (name, entry)."""
+    start = time.monotonic()
+    servers = [_Server(args, name, work) for name in names]
+    entries: dict[str, dict[str, Any]] = {}
+    try:
+        for server in servers:
+            server.wait("ready", min(end, start + args.prepare_for))
+            _say(f"{server.name} ready after {time.monotonic() - start:.0f} s {server.error}")
+        for server in servers:
+            entries[server.name] = server.ask("timed", end) or {"error": server.error}
+            _say(f"{server.name} timed after {time.monotonic() - start:.0f} s {server.error}")
+            yield server.name, entries[server.name]
+        for server in servers:
+            if args.no_profile or server.error or results_on_cpu(entries[server.name]):
+                continue
+            profiles = server.ask("profiles", end)
+            for case in entries[server.name]["cases"] if profiles else ():
+                case["profiles"] = profiles[case["case"]]
+            yield server.name, entries[server.name]
+            _say(f"{server.name} profiled after {time.monotonic() - start:.0f} s {server.error}")
+    finally:
+        for server in servers:
+            server.close()
+
+
+def results_on_cpu(entry: dict[str, Any]) -> bool:
+    """Whether a model was timed on a CPU, where there are no kernels to count."""
+    return entry["conversion"]["on"] == "cpu"
 
 
 def _names(preset: str) -> list[str]:
     from benchmarks.models import PRESETS as MODELS
 
     return list(MODELS[preset])
-
-
-def _run_step(
-    args: argparse.Namespace, work: Path, step: str, name: str, end: float
-) -> dict[str, Any]:
-    """One step of one model in a process; ``{"error": ...}`` with its last lines if it fails."""
-    (work / name).mkdir(exist_ok=True)
-    out = work / name / f"{step}.json"
-    command = [sys.executable, "-m", "benchmarks.run", "--step", step, "--models", name]
-    command += ["--preset", args.preset, "--work", str(work), "--out", str(out)]
-    command += ["--min-time", str(args.min_time)]
-    command += ["--no-torch-compile"] * args.no_torch_compile + ["--no-profile"] * args.no_profile
-    start = time.monotonic()
-    try:
-        ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=max(1.0, end - start), check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": "out of time"}
-    finally:
-        _say(f"{step} {name}: {time.monotonic() - start:.1f} s")
-    if ran.returncode:
-        _say(ran.stderr[-2500:])
-        return {"error": (ran.stderr.strip().splitlines() or ["no message"])[-1]}
-    return json.loads(out.read_text(encoding="utf-8"))
 
 
 def _say(text: str) -> None:
