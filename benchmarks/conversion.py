@@ -25,7 +25,7 @@ def conversion_of(
     notes: list[str] = []
     try:
         return (*_packages(model, module, work, notes), notes)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the note tells it)
+    except Exception as error:
         if next(module.parameters()).device.type == "cpu":
             raise
         notes.append(f"not convertible on the GPU: {type(error).__name__}: {error}")
