@@ -22,7 +22,7 @@ from pytorch_to_mlx.package.writer import SourceTensors, import_script
 from pytorch_to_mlx.validate import repro
 from pytorch_to_mlx.validate.bisect_passes import first_bad_pass
 from pytorch_to_mlx.validate.code import NotFlat, Runner
-from pytorch_to_mlx.validate.compare import Comparison, compare
+from pytorch_to_mlx.validate.compare import FLOOR, Comparison, compare, is_inexact
 from pytorch_to_mlx.validate.lowered import Lowered, pairs, torch_array
 from pytorch_to_mlx.validate.perturb import changed
 from pytorch_to_mlx.validate.result import Case, ValidationReport
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 MLX_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError)
 # An op may be off by this much of its scale without being suspected; beyond the first, in any case.
 SUSPECT = (1.0, 0.1)  # of the tolerance
+CHOICES = frozenset("argmax argmin argsort sort topk max min kthvalue median mode".split())
+ROUNDING = 1e-5
 
 
 def bisect(report: ValidationReport, subject: Subject, tolerance: float) -> dict[str, Any]:
@@ -92,6 +94,9 @@ def _search(
         found = {**place(captured, node), "reason": f"given exact inputs, {reason}"}
         return {**found, "repro": repro.of_op(subject.package.folder, lowered, node, tolerance)}
     blamed = _blame_pass(subject, lowered, inputs, tolerance, originals)
+    tie = explain_tie(lowered) if blamed is None and _only_integers_fail(report) else None
+    if tie is not None:
+        return {**place(captured, tie[0]), "reason": tie[1]}
     found = blamed or {**_blame_writing(subject), "module": module}
     if unchecked:
         found["reason"] += f" (not checked alone: {', '.join(unchecked[:5])})"
@@ -237,6 +242,42 @@ def needed_nodes(lowered: Lowered, nodes: list[Node]) -> list[Node]:
                 found.append(n)
     order = {id(n): i for i, n in enumerate(lowered.graph.nodes)}
     return sorted(found, key=lambda n: order[id(n)])
+
+
+# -- ties -----------------------------------------------------------------------------------------
+
+
+def _only_integers_fail(report: ValidationReport) -> bool:
+    failed = [o for c in report.cases for o in c.outputs if not o.ok]
+    return bool(failed) and all(o.dtype and not is_inexact(o.dtype) for o in failed)
+
+
+def explain_tie(lowered: Lowered) -> tuple[fx.Node, str] | None:
+    """A choice between floats (argmax, sort, topk) whose candidates are as good as equal, and why
+    it may fall either way. It explains a failure; it does not excuse it.
+    """
+    import torch
+
+    for node in lowered.source_nodes():
+        packet = str(node.target).partition("aten.")[2].partition(".")[0]
+        if packet not in CHOICES or not node.all_input_nodes:
+            continue
+        x = lowered.torch.get(node.all_input_nodes[0])
+        if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.numel() < 2:
+            continue
+        dim = (
+            node.args[1]
+            if packet in ("argmax", "argmin", "max", "min") and len(node.args) > 1
+            else -1
+        )
+        rows = x.movedim(dim, -1) if isinstance(dim, int) and x.ndim else x.flatten()
+        ordered = rows.sort(dim=-1).values
+        gap = float((ordered[..., 1:] - ordered[..., :-1]).min()) if rows.shape[-1] > 1 else 1.0
+        scale = max(float(x.abs().max()), FLOOR)
+        if gap <= ROUNDING * scale:
+            apart = f"candidates of this choice are only {gap / scale:.1g} of scale apart"
+            return node, f"every op and pass is right, but {apart}: rounding decides"
+    return None
 
 
 # -- passes and code --------------------------------------------------------------------------
