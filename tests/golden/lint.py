@@ -113,7 +113,7 @@ def no_trace_names(tree: ast.Module) -> Iterator[Offence]:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.append((node.id, node.lineno))
         for name, line in dict(names).items():
-            if TRACE_NAME.match(name):
+            if TRACE_NAME.match(name) or SYMBOL.fullmatch(name):
                 yield Offence(line, f"{name} is a trace's name")
     for cls in classes(tree):
         for node in ast.walk(cls):
@@ -157,9 +157,10 @@ def no_unused_attributes(tree: ast.Module) -> Iterator[Offence]:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
         }
         for node in ast.walk(cls):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                if node.attr not in used:
-                    yield Offence(node.lineno, f"{cls.name}.{node.attr} is never read")
+            if not (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)):
+                continue
+            if node.attr not in used:
+                yield Offence(node.lineno, f"{cls.name}.{node.attr} is never read")
 
 
 def no_unused_helpers(tree: ast.Module) -> Iterator[Offence]:
@@ -270,13 +271,40 @@ def no_numbered_twins(tree: ast.Module) -> Iterator[Offence]:
                 yield Offence(line, f"{name} beside {match[1]}: what is its role?")
 
 
+def every_class_is_called(tree: ast.Module) -> Iterator[Offence]:
+    """A module whose code sits in its parent is only a bag of weights."""
+    for cls in classes(tree):
+        if not any(isinstance(n, ast.FunctionDef) and n.name != "__init__" for n in cls.body):
+            yield Offence(cls.lineno, f"{cls.name} has no __call__")
+
+
+def no_calls_of_grandchildren(tree: ast.Module) -> Iterator[Offence]:
+    """``self.layers[3].self_attn.q_proj(x)`` does a child's work; a tied head may reach for it."""
+    for method in methods(tree):
+        loops = {
+            n.target.id
+            for n in ast.walk(method)
+            if isinstance(n, ast.For) and isinstance(n.target, ast.Name)
+        }
+        for node in ast.walk(method):
+            if not isinstance(node, ast.Call) or calls(node, "as_linear"):
+                continue
+            depth, target = 0, node.func
+            while isinstance(target, (ast.Attribute, ast.Subscript)):
+                depth += isinstance(target, ast.Attribute)
+                target = target.value
+            own = isinstance(target, ast.Name) and target.id in loops | {"self"}
+            if own and depth > (ast.unparse(target) == "self"):
+                yield Offence(node.lineno, f"a grandchild: {ast.unparse(node.func)}")
+
+
 RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
         no_trace_names, no_numbered_twins, no_adjacent_transposes, no_adjacent_casts,
         no_adjacent_reshapes, no_whole_slices, no_idle_broadcasts, no_constant_logic,
         no_unused_attributes, no_unused_helpers, no_unused_locals, no_equal_classes,
-        lists_are_looped,
+        lists_are_looped, every_class_is_called, no_calls_of_grandchildren,
     )
 }  # fmt: skip
 
