@@ -89,6 +89,61 @@ def test_integers_that_come_out_or_are_computed_with_stay_wide():
     assert str(graph) == before
 
 
+def test_positions_are_compared_and_subtracted_narrow():
+    def fn(x):
+        at = call(mx.arange, T, dtype=I64)
+        rows, columns = call(mx.expand_dims, at, 1), call(mx.expand_dims, at, 0)
+        distance = call(mx.abs, columns - rows) + 1
+        seen = call(mx.less_equal, columns, rows)
+        return seen, call(mx.log, distance.astype(F32)), x * at, call(mx.less, distance, 3)
+
+    graph = build(fn, ("float32", ("B", "T")))
+    check(graph, [narrow_ints.run, dead_code.run], [X])
+    assert "int64" not in str(graph)
+
+
+def test_wide_partners_keep_the_result_wide():
+    def fn(ids):
+        at = call(mx.arange, T, dtype=I64)
+        return ids + at, call(mx.where, call(mx.less, ids, at), ids, at - 1)
+
+    graph = build(fn, ("int64", ("B", "T")))
+    check(graph, [narrow_ints.run, dead_code.run], [np.arange(6).reshape(2, 3)])
+    assert body(graph).startswith("%1 = mx.arange(T)\n")
+    assert [v.dtype for v in graph.ret.args] == ["int64", "int64"]
+
+
+def test_widened_integers():
+    def fn(flags, x):
+        which = flags.astype(I64) - 1
+        return call(mx.equal, which, 0), x * flags.astype(I64)
+
+    graph = build(fn, ("bool", ("B", 3)), SPEC)
+    check(graph, [narrow_ints.run, dead_code.run], [np.array([[True, False, True]] * 2), X])
+    assert "int64" not in str(graph)
+
+
+def test_what_may_not_fit_stays_wide():
+    """Doubled four times over, added to data of 32 bits, multiplied, summed up."""
+
+    def fn(x, ids):
+        at = call(mx.arange, T, dtype=I64)
+        for _ in range(4):
+            at = at + at
+        row = call(mx.arange, T, dtype=I64)
+        return (
+            call(mx.greater, at, 5),
+            call(mx.greater, ids.astype(I64) + row, 5),
+            call(mx.greater, row * row, 5),
+            call(mx.greater, call(mx.sum, row), 5),
+        )
+
+    graph = build(fn, SPEC, ("int32", ("B", "T")))
+    check(graph, [narrow_ints.run, dead_code.run], [X, np.full((2, 3), 2**31 - 1, np.int32)])
+    wide = [n.args[0].dtype for n in graph.nodes if n.target == "mx.greater"]
+    assert wide == ["int64"] * 4
+
+
 def test_unsigned_indices_are_not_compared_with_negative_numbers():
     def fn(x):
         at = call(mx.argmax, x, axis=1).astype(I64)
