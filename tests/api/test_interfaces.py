@@ -74,29 +74,9 @@ class Outputs(nn.Module):
 class Names(nn.Module):
     """Children and weights called like the methods of a dict, of a module, of the language."""
 
-    NAMES = (
-        "keys",
-        "update",
-        "items",
-        "state",
-        "class",
-        "values",
-        "pop",
-        "unfreeze",
-        "get",
-        "freeze",
-    )
-    NAMES += (
-        "parameters_",
-        "training_",
-        "1",
-        "a-b",
-        "löwe",
-        "import",
-        "mx",
-        "nn",
-        "self_",
-        "match",
+    NAMES = tuple(
+        "keys update items state class values pop unfreeze get freeze parameters_ training_ 1 a-b "
+        "löwe import mx nn self_ match".split()
     )
 
     def __init__(self) -> None:
@@ -109,7 +89,7 @@ class Names(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for name in self.NAMES:
-            x = torch.tanh(self._modules[name](x))  # type: ignore[misc]
+            x = torch.tanh(self._modules[name](x))
         for layer in self.clear:
             x = layer(x)
         return self.setdefault["a b"](self.setdefault["from"](x)) * self.copy
@@ -166,7 +146,7 @@ def test_names_that_a_module_cannot_have(tmp_path: Path) -> None:
     torch.manual_seed(0)
     loaded = proven(tmp_path, Names(), call(torch.randn(2, 3)), call(torch.randn(1, 3)))
     assert isinstance(loaded.module, mlx.nn.Module)
-    weights = mlx.nn.utils.tree_flatten(loaded.module.parameters())
+    weights: Any = mlx.nn.utils.tree_flatten(loaded.module.parameters())
     assert len(weights) == len(Names().state_dict())
     renamed = loaded.config["name_map"]
     assert renamed["keys.weight"] == "keys_.weight"

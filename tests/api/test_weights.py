@@ -18,7 +18,14 @@ from tests.golden.compare import assert_same, run_torch
 
 
 def weight_names(module: mlx.nn.Module) -> set[str]:
-    return {name for name, _ in mlx.nn.utils.tree_flatten(module.parameters())}
+    """Dotted names of an emitted module's weights, buffers included."""
+    return {name for name, _ in weights_of(module)}
+
+
+def weights_of(module: mlx.nn.Module) -> list[tuple[str, mx.array]]:
+    """Names and arrays of an emitted module."""
+    weights: Any = mlx.nn.utils.tree_flatten(module.parameters())
+    return list(weights)
 
 
 class Tied(nn.Module):
@@ -215,8 +222,7 @@ def test_dtype_casts_floating_weights(tmp_path: Path, dtype: str, stored: torch.
     for (x,), _ in calls:
         want = run_torch(low, x.to(getattr(torch, dtype)))
         assert_same(converted(x), want, 0.02 if dtype == "float16" else 0.06)
-    weights = mlx.nn.utils.tree_flatten(converted.module.parameters())
-    assert {str(w.dtype) for _, w in weights} == {f"mlx.core.{dtype}"}
+    assert {str(w.dtype) for _, w in weights_of(converted.module)} == {f"mlx.core.{dtype}"}
     saved = p2m.load(converted.save(tmp_path / "p"))
     assert mx.array_equal(saved(calls[0][0][0]), converted(calls[0][0][0])).item()
 

@@ -117,9 +117,8 @@ def no_trace_names(tree: ast.Module) -> Iterator[Offence]:
                 yield Offence(line, f"{name} is a trace's name")
     for cls in classes(tree):
         for node in ast.walk(cls):
-            text = node.value if isinstance(node, ast.Constant) else None
-            if isinstance(text, str) and SYMBOL.search(text):
-                yield Offence(node.lineno, f"a trace's symbol in {text!r}")
+            if isinstance(node, ast.Constant) and SYMBOL.search(str(node.value)):
+                yield Offence(node.lineno, f"a trace's symbol in {node.value!r}")
 
 
 def no_idle_broadcasts(tree: ast.Module) -> Iterator[Offence]:
@@ -135,7 +134,7 @@ def no_idle_broadcasts(tree: ast.Module) -> Iterator[Offence]:
                 operands = list(node.args)
             for item in operands:
                 if calls(item, "broadcast_to") or calls(item, "tile"):
-                    yield Offence(node.lineno, f"broadcasts by itself: {ast.unparse(item)}")
+                    yield Offence(item.lineno, f"broadcasts by itself: {ast.unparse(item)}")
 
 
 def no_constant_logic(tree: ast.Module) -> Iterator[Offence]:

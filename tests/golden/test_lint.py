@@ -21,6 +21,7 @@ BAD = {
     "no_idle_broadcasts": "return x + mx.broadcast_to(self.w, (2, 3))",
     "no_constant_logic": "return mx.array(True) & x",
     "no_unused_locals": "B, T = x.shape\n        return x.reshape(B, -1)",
+    "no_calls_of_grandchildren": "return self.layers[0].inner(x)",
     "lists_are_looped": "x = self.layers[0](x)\n        return self.layers[1](x)",
 }
 
@@ -82,6 +83,8 @@ def test_rules_find_what_is_unused_or_double() -> None:
     twin = model.replace("class Model", "class Twin").replace("x", "h").replace("mh.", "mx.")
     assert offences("no_equal_classes", model + twin)
     assert not offences("no_equal_classes", model + twin.replace("* self.w", "+ self.w"))
-    assert set(BAD) | {"no_unused_attributes", "no_unused_helpers", "no_equal_classes"} == set(
-        RULES
-    )
+    bag = "class Bag(nn.Module):\n    def __init__(self):\n        self.w = mx.zeros((3,))\n"
+    assert offences("every_class_is_called", bag + model)
+    assert not offences("every_class_is_called", model)
+    here = "no_unused_attributes no_unused_helpers no_equal_classes every_class_is_called"
+    assert set(BAD) | set(here.split()) == set(RULES)

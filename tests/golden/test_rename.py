@@ -7,6 +7,7 @@ import re
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -188,5 +189,5 @@ def test_the_weights_keep_the_names_of_their_source(
     import mlx.nn as nn
 
     for module, converted in pair:
-        weights = {k for k, _ in nn.utils.tree_flatten(converted.module.parameters())}
-        assert weights == set(module.state_dict())
+        weights: Any = nn.utils.tree_flatten(converted.module.parameters())
+        assert {name for name, _ in weights} == set(module.state_dict())

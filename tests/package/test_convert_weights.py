@@ -45,7 +45,8 @@ def run_script(package: Path, *arguments: Any, plugins: Path, blocked: tuple[str
 
 def same_weights(got: Path, want: Path) -> None:
     """Every array of two weight files: names, dtypes and bits."""
-    ours, theirs = mx.load(str(got)), mx.load(str(want))
+    ours: Any = mx.load(str(got))
+    theirs: Any = mx.load(str(want))
     assert list(ours) == list(theirs)
     for name, array in theirs.items():
         assert ours[name].dtype == array.dtype, name
