@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -119,6 +120,7 @@ def _exact(result: Comparison, want: np.ndarray, got: np.ndarray) -> Comparison:
 
 def _non_finite(want: np.ndarray, got: np.ndarray) -> str | None:
     """What is wrong with the places of NaN and infinities; ``None`` if nothing is."""
+    tests: list[tuple[str, Callable[[Any], Any]]]
     tests = [("NaN", np.isnan), ("+inf", np.isposinf), ("-inf", np.isneginf)]
     if np.iscomplexobj(want):  # which part is NaN is a matter of the algorithm (a transform's, say)
         tests = [("NaN or infinity", lambda z: ~np.isfinite(z))]
