@@ -89,7 +89,7 @@ class Names(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for name in self.NAMES:
-            x = torch.tanh(self._modules[name](x))
+            x = torch.tanh(getattr(self, name)(x))
         for layer in self.clear:
             x = layer(x)
         return self.setdefault["a b"](self.setdefault["from"](x)) * self.copy
