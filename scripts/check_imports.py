@@ -19,12 +19,13 @@ PACKAGE = "pytorch_to_mlx"
 MAX_LINES = 420
 
 #: Rooms everyone may use: they know nothing of the others.
-SHARED = {"errors", "progress", "blas"}
+SHARED = {"errors", "progress", "blas", "version"}
 
 #: What each room may import of the others; rooms not listed (api, cli) may import any.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "blas": set(),
+    "version": set(),
     "progress": set(),
     "ops": set(),
     "graph": {
@@ -37,8 +38,23 @@ ARROWS: dict[str, set[str]] = {
     "codegen": {"graph", "ops"},
     "weights": {"graph"},
     "report": set(),
-    "benchmark": set(),
-    "validate": {"graph", "codegen", "capture", "lower", "passes", "weights"},
+    "package": {"graph", "codegen", "weights", "capture"},
+    # They take packages apart and put them together again, so they may lean on nearly everything.
+    "benchmark": {"api", "graph", "capture", "sources", "package", "converted"},
+    "validate": {
+        "api",
+        "graph",
+        "codegen",
+        "capture",
+        "lower",
+        "passes",
+        "weights",
+        "package",
+        "converted",
+        "reporting",
+        "report",
+        "sources",
+    },
 }
 
 #: The rooms that may import torch (lazily); paths below the package.

@@ -6,13 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.blas import load_blas
+from pytorch_to_mlx.version import __version__
 
 if TYPE_CHECKING:
     from pytorch_to_mlx.api import analyze, benchmark, convert, load, quantize, validate
     from pytorch_to_mlx.converted import Converted
     from pytorch_to_mlx.errors import ConversionError
-
-__version__ = "0.1.0"
 
 load_blas()  # has no effect once mlx is imported
 

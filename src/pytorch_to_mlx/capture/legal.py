@@ -108,14 +108,13 @@ def _reached_by_own_names(cls: type, legal: dict[str, str]) -> type:
     """A class like ``cls`` whose instances' renamed members answer to their own names."""
 
     def __getattr__(self: Any, name: str) -> Any:
-        return super(made, self).__getattr__(legal.get(name, name))  # type: ignore[misc]
+        return cls.__getattr__(self, legal.get(name, name))  # type: ignore[attr-defined]
 
     def __setattr__(self: Any, name: str, value: Any) -> None:
-        super(made, self).__setattr__(legal.get(name, name), value)
+        cls.__setattr__(self, legal.get(name, name), value)
 
     body = {"__getattr__": __getattr__, "__setattr__": __setattr__, "__module__": cls.__module__}
-    made = type(cls.__name__, (cls,), {**body, "__qualname__": cls.__qualname__})
-    return made
+    return type(cls.__name__, (cls,), {**body, "__qualname__": cls.__qualname__})
 
 
 def _is_legal(name: str) -> bool:

@@ -17,7 +17,9 @@ from pytorch_to_mlx.codegen.homes import Homes
 from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, shorten
 from pytorch_to_mlx.codegen.loops import fold_loops, return_directly
 from pytorch_to_mlx.codegen.names import argument, unique
+from pytorch_to_mlx.codegen.queries import complexity, contains, last_node, occurrences
 from pytorch_to_mlx.codegen.regions import Item, Region
+from pytorch_to_mlx.codegen.root_inputs import argument_names, root_arguments
 from pytorch_to_mlx.codegen.sizes import Sizes
 from pytorch_to_mlx.codegen.source_names import assigned_names, enclosing_class
 from pytorch_to_mlx.graph import Graph, Node, Param, Tree, Value
@@ -98,7 +100,7 @@ class MethodWriter:
     def _count_uses(self) -> dict[Value, int]:
         counts: dict[Value, int] = {}
         for item in self.region.items:
-            used = item.inputs if isinstance(item, Region) else _occurrences(item)
+            used = item.inputs if isinstance(item, Region) else occurrences(item)
             for v in used:
                 counts[v] = counts.get(v, 0) + 1
         for v in self.region.outputs:
@@ -186,7 +188,7 @@ class MethodWriter:
         args = [self.value(v) for v in child.inputs]
         args += [self.sizes.expression(e) for e in method.extra]
         expression = ast.Call(function, args, [])
-        node = _last_node(child)
+        node = last_node(child)
         if len(child.outputs) == 1 and not in_list and self._inlines(child, expression, at):
             self.env[child.outputs[0]] = expression
             return
@@ -211,7 +213,7 @@ class MethodWriter:
 
     def _name_in_parent(self, region: Region, value: Value) -> str:
         """The variable to which the calling statement assigns the module's result."""
-        node = _last_node(region)
+        node = last_node(region)
         cls = self.region.frame.cls
         for file, line in reversed(node.origin.stack if node is not None else ()):
             if enclosing_class(file, line) == cls:
@@ -258,7 +260,7 @@ class MethodWriter:
         if self._first_argument_of_list_element(user, value):
             return False
         text = ast.unparse(expression)
-        return len(text) <= MAX_WIDTH and _complexity(expression) <= MAX_CALLS
+        return len(text) <= MAX_WIDTH and complexity(expression) <= MAX_CALLS
 
     def _user(self, value: Value, at: int) -> Item | None:
         for item in self.region.items[at + 1 :]:
@@ -295,9 +297,9 @@ class MethodWriter:
     def _owns_state(self, path: str, new: Any) -> bool:
         inner = [r for r in self.region.items if isinstance(r, Region)]
         made_inside = any(
-            new in {v for n in r.nodes() for v in n.outputs} and _contains(r, path) for r in inner
+            new in {v for n in r.nodes() for v in n.outputs} and contains(r, path) for r in inner
         )
-        if made_inside or not _contains(self.region, path):
+        if made_inside or not contains(self.region, path):
             return False
         if self.is_root:
             return True
@@ -345,13 +347,15 @@ class MethodWriter:
         apart.
         """
         if self.is_root:
-            return self._root_arguments()
+            names, prologue, wanted = root_arguments(self.context.graph, set(self.sizes.arrays))
+            self.wanted.update(wanted)
+            return names, prologue
         known = {
             self.context.graph.current(v): n
             for n, v in self.context.graph.bound.get(self.region.frame.key, [])
         }
         taken: set[str] = set()
-        names: dict[str, str] = {}
+        names = {}
         for v in self.region.inputs:
             base = self._argument_base(v, known)
             picked = unique(base, taken)
@@ -367,54 +371,10 @@ class MethodWriter:
             return shorten(signature[0])
         return base_name(v, v.node) or "x"
 
-    def _root_arguments(self) -> tuple[dict[str, str], list[ast.stmt]]:
-        graph = self.context.graph
-        names: dict[str, str] = {}
-        prologue: list[ast.stmt] = []
-        tree = graph.in_tree
-        if tree is None:
-            taken: set[str] = set()
-            for v in graph.inputs:
-                names[f"_v{v.id}"] = unique(argument(v.hint), taken)
-                taken.add(names[f"_v{v.id}"])
-            return names, prologue
-        leaves = _input_leaves(tree)
-        position = {leaf.index: i for i, leaf in enumerate(leaves)}
-        for key, child in zip(tree.keys, tree.children, strict=True):
-            if child.kind == "leaf":
-                names[f"_v{graph.inputs[position[child.index]].id}"] = argument(key)
-            elif any(True for _ in child.leaves()):
-                self._unpack_input(name(argument(key)), child, position, prologue)
-        return names, prologue
-
-    def _unpack_input(
-        self, at: ast.expr, tree: Tree, position: dict[int, int], out: list[ast.stmt]
-    ) -> None:
-        if tree.kind == "leaf":
-            v = self.context.graph.inputs[position[tree.index]]
-            if v.uses or v in self.sizes.arrays:
-                out.append(ast.Assign([ast.Name(f"_v{v.id}", ast.Store())], at, lineno=0))
-                self.wanted[f"_v{v.id}"] = argument(v.hint)
-            return
-        keys: list[Any] = (
-            list(tree.keys) if tree.kind == "dict" else list(range(len(tree.children)))
-        )
-        for key, child in zip(keys, tree.children, strict=True):
-            self._unpack_input(
-                ast.Subscript(at, ast.Constant(key), ast.Load()), child, position, out
-            )
-
     def _argument_names(self, names: dict[str, str]) -> list[str]:
-        if not self.is_root:
-            return [names[f"_v{v.id}"] for v in self.region.inputs]
-        tree = self.context.graph.in_tree
-        if tree is None:
-            return [names[f"_v{v.id}"] for v in self.context.graph.inputs]
-        return [
-            argument(k)
-            for k, c in zip(tree.keys, tree.children, strict=True)
-            if c.kind == "leaf" or any(True for _ in c.leaves())
-        ]
+        if self.is_root:
+            return argument_names(self.context.graph)
+        return [names[f"_v{v.id}"] for v in self.region.inputs]
 
     def _bind_sizes(self, taken: set[str]) -> dict[str, str]:
         bindings, names = self.sizes.bindings(taken, self.value, self._written_names())
@@ -444,34 +404,3 @@ class MethodWriter:
             base = e.name if isinstance(e, sympy.Symbol) else "size"
             out[f"_e{i}"] = unique(argument(base), taken | set(out.values()))
         return out
-
-
-def _input_leaves(tree: Tree) -> list[Tree]:
-    return sorted(tree.leaves(), key=lambda leaf: leaf.index)
-
-
-def _occurrences(node: Node) -> list[Value]:
-    """Values once per appearance; what a subgraph uses counts twice, so that it is never written
-    inline.
-    """
-    from pytorch_to_mlx.graph.ir import iter_values
-
-    out = list(iter_values((node.args, node.kwargs)))
-    for sub in node.subgraphs.values():
-        out.extend(v for v in sub.free_values() for _ in range(2))
-    return out
-
-
-def _complexity(e: ast.expr) -> int:
-    return sum(isinstance(n, (ast.Call, ast.BinOp, ast.Subscript)) for n in ast.walk(e))
-
-
-def _last_node(region: Region) -> Node | None:
-    nodes = region.nodes()
-    made = [n for n in nodes if any(v in region.outputs for v in n.outputs)]
-    return made[-1] if made else (nodes[-1] if nodes else None)
-
-
-def _contains(region: Region, path: str) -> bool:
-    p = region.frame.path
-    return p == "" or path.startswith(p + ".")

@@ -6,12 +6,12 @@ import math
 from importlib.metadata import version
 from typing import Any
 
-from pytorch_to_mlx import __version__
 from pytorch_to_mlx.codegen.source import ModelCode
 from pytorch_to_mlx.graph import Graph, Value
 from pytorch_to_mlx.graph.dims import is_static, python_source
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.package import trees
+from pytorch_to_mlx.version import __version__
 
 FORMAT = 1
 

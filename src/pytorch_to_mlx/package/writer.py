@@ -98,8 +98,9 @@ def golden_arrays(job: Job) -> dict[str, mx.array]:
     for call, outputs in enumerate(results):
         for name in names:
             out[f"call{call}.input.{name}"] = stored(inputs[name])
+        by_name = {o.name: o for o in outputs}
         for spec in job.config["outputs"]:
-            reference = outputs[spec["index"]]
+            reference = by_name[job.captured.output_names[spec["index"]]]
             array = arrays.to_mlx(reference.array)
             out[f"call{call}.output.{spec['name']}"] = array.astype(mlx_dtype(spec["dtype"]))
     job.config["golden"] = {"calls": calls}

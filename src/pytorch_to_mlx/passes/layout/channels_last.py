@@ -23,11 +23,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytorch_to_mlx.graph import Builder, Graph, Node, Value, is_static
+from pytorch_to_mlx.graph import Builder, Graph, Node, Value
 from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.ir import map_arg
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.layout import targets
+from pytorch_to_mlx.passes.layout.moves import same_up_to_ones, transposed
 from pytorch_to_mlx.passes.layout.permutations import (
     Perm,
     after_transpose,
@@ -147,7 +148,7 @@ class _Layout:
         if key not in self.logical or not self._precedes(self.logical[key], node):
             maker = self.maker.get(v, node)
             with self.builder.before(node), self.builder.at(maker.scope, maker.origin):
-                self.logical[key] = _transposed(source, inverse(perm))
+                self.logical[key] = transposed(source, inverse(perm))
             self.logical[key].hint = v.hint
         return self.logical[key]
 
@@ -190,7 +191,7 @@ class _Layout:
         source, own = self.place(v)
         if v.ndim == rank and own == perm:
             return source
-        if v.ndim == rank and _same_up_to_ones(source, own, perm):
+        if v.ndim == rank and same_up_to_ones(source, own, perm):
             with self.builder.before(node):
                 logical = [source.dims[own.index(i)] for i in range(rank)]
                 return source.reshape(*permuted(logical, perm))
@@ -199,7 +200,7 @@ class _Layout:
         with self.builder.before(node), self.builder.at(maker.scope, maker.origin):
             if v.ndim < rank:
                 logical_value = call("mx.expand_dims", logical_value, tuple(range(rank - v.ndim)))
-            return _transposed(logical_value, perm)
+            return transposed(logical_value, perm)
 
     # -- rules
     # ---------------------------------------------------------------------------------------
@@ -407,18 +408,3 @@ class _Layout:
             return False
         node.set_args((source, permuted(node.output.dims, perm)))
         return self._moved(node.output, perm)
-
-
-def _transposed(x: Value, axes: Perm) -> Value:
-    """A transpose; a reshape where it only moves axes of size one."""
-    moving = [a for a in axes if not (is_static(x.dims[a]) and int(x.dims[a]) == 1)]
-    if is_identity(axes):
-        return x
-    if moving == sorted(moving) and sum(not is_static(d) for d in x.dims) <= 1:
-        return x.reshape(*permuted(x.dims, axes))
-    return x.transpose(*axes)
-
-
-def _same_up_to_ones(source: Value, own: Perm, perm: Perm) -> bool:
-    big = {own[i] for i, d in enumerate(source.dims) if d != 1}
-    return [p for p in own if p in big] == [p for p in perm if p in big]

@@ -1,0 +1,34 @@
+"""Questions about regions and expressions that writing a method asks."""
+
+from __future__ import annotations
+
+import ast
+
+from pytorch_to_mlx.codegen.regions import Region
+from pytorch_to_mlx.graph import Node, Value
+from pytorch_to_mlx.graph.ir import iter_values
+
+
+def occurrences(node: Node) -> list[Value]:
+    """Values once per appearance; what a subgraph uses counts twice, so that it is never written
+    inline.
+    """
+    out = list(iter_values((node.args, node.kwargs)))
+    for sub in node.subgraphs.values():
+        out.extend(v for v in sub.free_values() for _ in range(2))
+    return out
+
+
+def complexity(e: ast.expr) -> int:
+    return sum(isinstance(n, (ast.Call, ast.BinOp, ast.Subscript)) for n in ast.walk(e))
+
+
+def last_node(region: Region) -> Node | None:
+    nodes = region.nodes()
+    made = [n for n in nodes if any(v in region.outputs for v in n.outputs)]
+    return made[-1] if made else (nodes[-1] if nodes else None)
+
+
+def contains(region: Region, path: str) -> bool:
+    p = region.frame.path
+    return p == "" or path.startswith(p + ".")
