@@ -21,7 +21,7 @@ class T5AttentionWithRelativeAttentionBias(nn.Module):
 
     def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
         B, T, _ = x.shape
-        positions = mx.arange(T, dtype=mx.int64)
+        positions = mx.arange(T)
         positions = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
         positions2 = mx.abs(positions)
         h = (mx.log(positions2.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(mx.int64)
