@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from pytorch_to_mlx.graph import call, symbol
+from pytorch_to_mlx.graph.dims import FloorDiv
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes.clean import dead_code
 from pytorch_to_mlx.passes.fuse import causal_mask
-from tests.passes.helpers import body, build, check, targets
+from tests.passes.helpers import body, build, check, run_pass, targets
 
 RNG = np.random.default_rng(5)
 Q, K, V = (RNG.normal(size=(2, 4, 9, 8)).astype(np.float32) for _ in range(3))
@@ -81,6 +82,21 @@ def test_a_window_is_no_causal_mask_however_wide(w):
     check(graph, PASSES, [Q, K, V], rtol=2e-6)
     assert body(graph).splitlines()[0] == f"%3 = ops.sliding_window_mask(T, {w})"
     assert targets(graph)[1:] == ["mx.fast.scaled_dot_product_attention"]
+
+
+@pytest.mark.parametrize("length", [FloorDiv(symbol("S"), 2), FloorDiv(symbol("S"), 20) - 1])
+def test_lengths_after_a_stride(length):
+    """The window shows where the strided length, not the input's, is past it."""
+    spec = ("float32", ("B", 4, length, 8))
+
+    def fn(q, k, v):
+        always = call(mx.greater_equal, call(mx.arange, length).reshape(1, 1, length, 1), 0)
+        return attend(q, k, v, window(60, length)), attend(q, k, v, always)
+
+    graph = build(fn, spec, spec, spec)
+    run_pass(graph, *PASSES)
+    assert targets(graph)[0] == "ops.sliding_window_mask"
+    assert "mask" not in graph.nodes[-2].kwargs
 
 
 def test_a_local_mask():

@@ -29,6 +29,7 @@ Sizes = Mapping[sympy.Symbol, int]
 LARGEST = 1 << 26
 """Elements of one value beyond which nothing is evaluated."""
 
+_DOUBLINGS = 12
 _SHAPE_ONLY = {"mx.zeros_like": mx.zeros, "mx.ones_like": mx.ones}
 _lookup: ContextVar[Lookup | None] = ContextVar("weights", default=None)
 
@@ -227,13 +228,38 @@ def _as_declared(value: Value, array: mx.array, sizes: Sizes) -> bool:
 def assignments(
     part: Slice, *, ordinary: tuple[int, ...] = (3, 5, 7, 4, 6), beyond: int = 0
 ) -> list[dict[Any, int]]:
-    """Sizes to look at: small and different ones, twice; then each in turn past ``beyond``."""
+    """Sizes to look at: small and different ones, twice; then each in turn past ``beyond``.
+
+    What counts is the shape of the slice's value: where an axis is ``s // 2``, ``s`` grows until
+    that axis is past ``beyond`` (and until no axis is empty).
+    """
     symbols = sorted(part.symbols, key=str)
     if not symbols:
         return [{}]
     small = {s: ordinary[i % len(ordinary)] for i, s in enumerate(symbols)}
     other = {s: ordinary[(i + 1) % len(ordinary)] + 4 for i, s in enumerate(symbols)}
-    return [small, other, *({**dict.fromkeys(symbols, 2), s: beyond + 5} for s in symbols)]
+    dims = [d for d in part.value.shape or () if isinstance(d, sympy.Basic)]
+    late = ({**_grown(dict.fromkeys(symbols, 2), dims, 1), s: beyond + 5} for s in symbols)
+    return [
+        _grown(small, dims, 1),
+        _grown(other, dims, 1),
+        *(
+            _grown(sizes, [d for d in dims if s in d.free_symbols], beyond + 5)
+            for s, sizes in zip(symbols, late, strict=True)
+        ),
+    ]
+
+
+def _grown(sizes: dict[Any, int], dims: list[Any], least: int) -> dict[Any, int]:
+    """The sizes, doubled until each of ``dims`` is at least ``least`` (as given if none is)."""
+    grown = dict(sizes)
+    for _ in range(_DOUBLINGS):
+        short = [d for d in dims if size(d, grown) < least]
+        if not short:
+            return grown
+        for s in set().union(*(d.free_symbols for d in short)) & set(grown):
+            grown[s] *= 2
+    return sizes
 
 
 def apply_node(node: Node, env: Mapping[Value, mx.array]) -> mx.array | None:
