@@ -111,7 +111,7 @@ def _reached_by_own_names(cls: type, legal: dict[str, str]) -> type:
         return cls.__getattr__(self, legal.get(name, name))  # type: ignore[attr-defined]
 
     def __setattr__(self: Any, name: str, value: Any) -> None:
-        cls.__setattr__(self, legal.get(name, name), value)
+        cls.__setattr__(self, legal.get(name, name), value)  # type: ignore[call-arg]
 
     body = {"__getattr__": __getattr__, "__setattr__": __setattr__, "__module__": cls.__module__}
     return type(cls.__name__, (cls,), {**body, "__qualname__": cls.__qualname__})

@@ -179,12 +179,19 @@ def _speed(report: dict[str, Any]) -> str:
     if not benchmark:
         return ""
     lines = [
-        f"| {r['name']} | {r.get('median_ms', 0):.2f} | {r.get('p95_ms', 0):.2f} |"
+        f"| {r['name']} | {_sizes(r)} | {r.get('median_ms', 0):.2f} | {r.get('p95_ms', 0):.2f} |"
         for r in benchmark.get("rows", [])
     ]
-    return (
-        "\n## Speed\n\n" + "\n".join(["| | median ms | p95 ms |", "|---|---|---|", *lines]) + "\n"
-    )
+    head = ["| | sizes | median ms | p95 ms |", "|---|---|---|---|"]
+    notes = "".join(f"\n{note}\n" for note in benchmark.get("notes", []))
+    return "\n## Speed\n\n" + "\n".join([*head, *lines]) + "\n" + notes
+
+
+def _sizes(row: dict[str, Any]) -> str:
+    sizes = row.get("sizes") or {}
+    if isinstance(sizes, dict):
+        return ", ".join(f"{k} {v}" for k, v in sizes.items())
+    return str(sizes)
 
 
 def _number(x: Any) -> str:
