@@ -9,6 +9,7 @@ from typing import Any
 import mlx.core as mx
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytorch_to_mlx.benchmark.machine import matmul_gflops, mlx_backend
@@ -21,8 +22,6 @@ def measured_limits(dtype: str, torch_device: str) -> dict[str, Any]:
 
     A copy counts the bytes read and the bytes written.
     """
-    if torch_device == "cuda":  # as the timings: both libraries round float32 products to TF32
-        torch.set_float32_matmul_precision("high")
     return {
         "matmul_gflops": matmul_gflops(dtype, torch_device),
         "copy_gb_s": copy_bandwidth(torch_device),
@@ -58,9 +57,12 @@ def _best(function: Callable[[], object], byte_count: int) -> float:
 
 
 def counted_flops(module: nn.Module, args: tuple[torch.Tensor, ...]) -> int:
-    """Operations of the matmuls, convolutions and attentions of one call (no LSTM's)."""
+    """Operations of the matmuls, convolutions and attentions of one call (no LSTM's).
+
+    Attention counts as its two matmuls: torch's count of fused ones refuses grouped queries.
+    """
     counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
+    with counter, sdpa_kernel(SDPBackend.MATH), torch.inference_mode():
         module(*args)
     return int(counter.get_total_flops())
 

@@ -125,11 +125,15 @@ def prepare(model: Model, work: Path, *, compile_until: float) -> Bench:
     After ``compile_until`` (``time.monotonic()``) no further torch.compile is begun.
     """
     device = torch_device()
+    if device == "cuda":  # as MLX does by default; set before torch.compile, which guards on it
+        torch.set_float32_matmul_precision("high")
+    start = time.monotonic()
     module = model.module(device).to(device)
     packages, conversion, notes = conversion_of(model, module, work)
     bench = Bench(model, conversion, notes=notes)
+    bench.seconds["build and convert"] = time.monotonic() - start
     source = TorchModel(lambda: _TorchPicked(module, model.output))
-    written = _written(model, source, notes)
+    written = _written(model, module, notes)
     emitted: dict[Path, MLXModel] = {}
     compiled: list[tuple[Case, TorchTimed]] = []
     for name, package in packages.items():
@@ -145,12 +149,12 @@ def prepare(model: Model, work: Path, *, compile_until: float) -> Bench:
         )
         compiled.append((bench.cases[-1], TorchTimed(source, tensors, compiled=True)))
     for case, side in compiled:
-        start = time.perf_counter()
-        if time.monotonic() > compile_until:
+        start = time.monotonic()
+        if start > compile_until:
             notes.append(f"{case.name}: torch compile: not measured: no time was left for it")
         elif _called(side, case, notes):
             case.sides.insert(1, side)
-            bench.seconds[f"torch compile {case.name}"] = time.perf_counter() - start
+            bench.seconds[f"torch compile {case.name}"] = time.monotonic() - start
     mx.clear_cache()
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -197,12 +201,12 @@ def _called(side: Side, case: Case, notes: list[str]) -> bool:
     return True
 
 
-def _written(model: Model, source: TorchModel, notes: list[str]) -> MLXModel | None:
+def _written(model: Model, module: torch.nn.Module, notes: list[str]) -> MLXModel | None:
     if model.hand is None:
         return None
     write = hand.WRITTEN[model.hand]
     try:
-        return MLXModel(lambda: write(source.function.module))
+        return MLXModel(lambda: write(module))
     except hand.Unavailable as error:
         notes.append(f"no hand-written module: {error}")
         return None

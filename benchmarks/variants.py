@@ -21,7 +21,7 @@ import mlx.core as mx  # noqa: E402 (after the BLAS)
 import mlx.nn as nn  # noqa: E402
 import numpy as np  # noqa: E402
 
-Function = Callable[..., mx.array]
+Step = Callable[[mx.array, mx.array], tuple[mx.array, mx.array]]
 
 
 def main() -> int:
@@ -87,8 +87,8 @@ def lstm_variants(batch: int, length: int, hidden: int) -> dict[str, Callable[[]
         b, _ = backward(x[:, ::-1])
         return mx.concatenate([a, b[:, ::-1]], axis=-1)
 
-    def direction(layer: nn.LSTM, x: mx.array, step: Function) -> mx.array:
-        projected = mx.addmm(layer.bias, x, layer.Wx.T)
+    def direction(layer: nn.LSTM, x: mx.array, step: Step) -> mx.array:
+        projected = x @ layer.Wx.T + layer["bias"]
         h = c = mx.zeros((batch, hidden))
         out, weight = [], layer.Wh.T
         for t in range(length):
@@ -96,15 +96,15 @@ def lstm_variants(batch: int, length: int, hidden: int) -> dict[str, Callable[[]
             out.append(h)
         return mx.stack(out, axis=1)
 
-    def one_by_one(x: mx.array, step: Function = cell) -> mx.array:
+    def one_by_one(x: mx.array, step: Step = cell) -> mx.array:
         a = direction(forward, x, step)
         b = direction(backward, x[:, ::-1], step)
         return mx.concatenate([a, b[:, ::-1]], axis=-1)
 
-    def both(x: mx.array, step: Function = cell) -> mx.array:
+    def both(x: mx.array, step: Step = cell) -> mx.array:
         pair = mx.stack([x, x[:, ::-1]]).reshape(2, batch * length, hidden)
         inputs = mx.stack([forward.Wx.T, backward.Wx.T])
-        bias = mx.stack([forward.bias, backward.bias])[:, None]
+        bias = mx.stack([forward["bias"], backward["bias"]])[:, None]
         projected = (pair @ inputs + bias).reshape(2, batch, length, 4 * hidden)
         steps = mx.split(projected.transpose(2, 0, 1, 3), length)
         weight = mx.stack([forward.Wh.T, backward.Wh.T])
@@ -127,7 +127,7 @@ def lstm_variants(batch: int, length: int, hidden: int) -> dict[str, Callable[[]
         steps = mx.compile(some)
 
         def run(layer: nn.LSTM, x: mx.array) -> mx.array:
-            projected = mx.addmm(layer.bias, x, layer.Wx.T)
+            projected = x @ layer.Wx.T + layer["bias"]
             h = c = mx.zeros((batch, hidden))
             out, weight = [], layer.Wh.T
             for start in range(0, length, size):
