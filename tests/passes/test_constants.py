@@ -194,6 +194,14 @@ def test_sums_that_round_or_are_read_between_stay():
     assert body(graph) == before
 
 
+def test_what_stored_numbers_give_is_a_number():
+    tensors = {"scale": torch.tensor(16.0)}
+    graph = build(lambda x, scale: x / call(mx.sqrt, scale), SPEC, buffers=tensors)
+    graph.params["scale"].kind = "constant"
+    check(graph, [constants.run, dead_code.run], [X], tensors=tensors)
+    assert body(graph) == "%1 = mx.divide(%0, 4.0)\nreturn(%1)"
+
+
 def test_stored_numbers_of_forward_become_numbers():
     """Constants of forward only: a buffer may be changed, a weight may be trained."""
 

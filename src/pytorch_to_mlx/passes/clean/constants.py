@@ -17,8 +17,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import mlx.core as mx
+
 from pytorch_to_mlx.graph import Graph, Node, Value, call
-from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.graph.dtypes import DType, mlx_dtype
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.base import PassReport
@@ -51,9 +53,9 @@ def run(graph: Graph, report: PassReport) -> None:
         for n in g.nodes
         if len(n.outputs) == 1 and n.output.shape == () and n.target not in (RETURN, "mx.array")
     }
-    apply(graph, report, tuple(scalars), _computed)
-    apply(graph, report, ("mx.add", "mx.subtract"), _offset)
     stored = _stored(graph)
+    apply(graph, report, tuple(scalars), lambda node: _computed(node, stored))
+    apply(graph, report, ("mx.add", "mx.subtract"), _offset)
     for g in graphs(graph):
         for node in g.nodes:
             if node.target in _TAKES_NUMBERS:
@@ -74,15 +76,16 @@ def _stored(graph: Graph) -> dict[Value, int | float | bool]:
     return found
 
 
-def _computed(node: Node) -> Value | None:
+def _computed(node: Node, stored: dict[Value, int | float | bool]) -> Value | None:
     """A 0-D value made of nothing but numbers, as ``mx.array(number)``."""
     out = node.output
     if out.shape != () or out.kind != "array" or out.symbol is not None:
         return None
     part = evaluate.slice_of(out)
-    if part is None or part.leaves or part.symbols:
+    if part is None or part.symbols or not all(v in stored for v in part.leaves):
         return None
-    array = evaluate.run(part, {}, {})
+    given = {v: mx.array(stored[v], dtype=mlx_dtype(str(v.dtype))) for v in part.leaves}
+    array = evaluate.run(part, {}, given)
     if array is None or out.dtype == "complex64":
         return None
     value: Any = array.item()
