@@ -112,13 +112,53 @@ def allowed_values(
 
 
 def guard_test(
-    program: torch.export.ExportedProgram, symbols: Mapping[Any, Symbol], key: Any
+    program: torch.export.ExportedProgram,
+    symbols: Mapping[Any, Symbol],
+    key: Any,
+    *,
+    equalities: bool = False,
 ) -> Callable[[int], bool]:
-    """Whether a value of one symbol satisfies every guard, with the others at the example's."""
+    """Whether a value of one symbol satisfies every guard, with the others at the example's.
+
+    ``equalities`` looks only at those that fix a computed size: what the trace holds as a number.
+    """
     fixed = {k: s.size for k, s in symbols.items() if k != key}
     guards = [g.subs(fixed) for g in _guards(program) if key in g.free_symbols][:_MOST_GUARDS]
     guards = [g for g in guards if g.free_symbols == {key}]
+    if equalities:
+        guards = [g for g in guards if isinstance(g, sympy.Eq)]
     return lambda v: all(g.subs(key, v) != sympy.false for g in guards)
+
+
+def hint_of(entry: Any) -> Any:
+    """A plain ``torch.export.Dim`` as a hint of the same limits; ``None`` for any other entry."""
+    from torch.export import Dim
+
+    if type(entry) is not Dim:
+        return None
+    low, high = max(2, int(entry.min)), entry.max
+    return Dim.AUTO(min=low, max=int(high)) if high < 2**31 else Dim.AUTO(min=low)
+
+
+def holds_within_limits(
+    program: torch.export.ExportedProgram, sizes: Sizes, wanted: Mapping[Axis, Any]
+) -> bool:
+    """Whether the asked dims are free symbols and every size tried within their limits is allowed.
+
+    Tried are the sizes up to 64 above the least one and beside every power of two.
+    """
+    shapes = input_shapes(program)
+    if not all(isinstance(shapes.get(axis), sympy.Symbol) for axis in wanted):
+        return False
+    symbols = find_symbols(program, sizes)
+    for axis, entry in wanted.items():
+        low, high = max(2, int(entry.min)), int(min(entry.max, 2**20))
+        near = {2**k + d for k in range(1, 21) for d in (-1, 0, 1)} | {high}
+        tried = [v for v in {*range(low, low + _REACH), *near} if low <= v <= high]
+        holds = guard_test(program, symbols, shapes[axis])
+        if not all(holds(v) for v in tried):
+            return False
+    return True
 
 
 def _guards(program: torch.export.ExportedProgram) -> list[Any]:
@@ -146,7 +186,7 @@ def probe_symbols(
     for key, symbol in symbols.items():
         allowed = allowed_values(program, symbols, key)
         symbol.multiple = multiple_of(allowed, symbol.size)
-        _bound_by_guards(symbol, guard_test(program, symbols, key))
+        _bound_by_guards(symbol, guard_test(program, symbols, key, equalities=True))
         allowed = [v for v in allowed if symbol.upper is None or v <= symbol.upper]
         above = [v for v in allowed if v > symbol.size]
         below = [v for v in reversed(allowed) if v < symbol.size]

@@ -347,8 +347,8 @@ class _Session:
             trace = self._trace(sizes, wanted, [])
         except CaptureError:
             raise
-        except Exception as error:
-            raise explain(error) from error
+        except Exception as error:  # noqa: BLE001 - torch raises every class; explained there
+            trace = self._with_hints(sizes, wanted, error)
         found = sizes_of.input_shapes(trace.program)
         static: dict[Axis, str] = {}
         for axis in self.example.axes():
@@ -371,6 +371,24 @@ class _Session:
         sizes_of.probe_symbols(trace.program, symbols, self.prober, sizes)
         self._warn_if_slow()
         return trace, sizes_of.report(self.example, symbols.values(), static)
+
+    def _with_hints(self, sizes: Sizes, wanted: dict[Axis, Any], refusal: Exception) -> _Trace:
+        """The trace with the asked limits as hints, where torch refuses a guard that always holds.
+
+        A ``Dim`` needs every guard proven for its whole range, which torch cannot do for some that
+        are plain truths (``min(64 * n, 256 * n) == 64 * n``). Raises the refusal if a guard is one
+        that a size within the limits breaks.
+        """
+        hints = {axis: sizes_of.hint_of(entry) for axis, entry in wanted.items()}
+        if not hints or None in hints.values():
+            raise explain(refusal) from refusal
+        try:
+            trace = self._trace(sizes, hints, [])
+        except Exception:  # noqa: BLE001 - the refusal of what was asked is the one to explain
+            raise explain(refusal) from refusal
+        if not sizes_of.holds_within_limits(trace.program, trace.sizes, wanted):
+            raise explain(refusal) from refusal
+        return trace
 
     def _sizes_above_one(self, wanted: dict[Axis, Any]) -> Sizes:
         """Other sizes for dims to be dynamic that are 1 in the example; one Dim, one size."""
