@@ -83,6 +83,8 @@ def index(x: mx.array, indices: tuple[mx.array | None, ...]) -> mx.array:
 def masked_select(x: mx.array, mask: mx.array) -> mx.array:
     """Elements of ``x`` where ``mask`` holds, broadcast, as a 1-D array; evaluates ``mask``."""
     x, mask = mx.broadcast_arrays(x, mask)
+    if x.size == 0:
+        return x.reshape(-1)
     return x.reshape(-1)[nonzero_tuple(mask.reshape(-1))[0]]
 
 
@@ -104,6 +106,8 @@ def masked_scatter(x: mx.array, mask: mx.array, source: mx.array) -> mx.array:
 
 def gather(x: mx.array, axis: int, indices: mx.array) -> mx.array:
     """``torch.gather``: result has the shape of ``indices``, which may be smaller than ``x``."""
+    if indices.size == 0:
+        return mx.zeros(indices.shape, dtype=x.dtype)
     if x.ndim == 0 or indices.ndim == 0:
         return mx.take(x.reshape(-1), indices)
     axis = axis % x.ndim

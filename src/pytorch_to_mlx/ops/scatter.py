@@ -152,6 +152,9 @@ def index_reduce(
     """``torch.index_reduce``: combine rows of ``source`` by "prod", "mean", "amax" or "amin"."""
     if indices.size == 0 or x.size == 0:
         return x
+    if x.ndim == 0:
+        rows = source.reshape(-1)
+        return index_reduce(x[None], 0, indices, rows, reduce, include_self)[0]
     key = row_key(indices, axis % x.ndim)
     return reduce_at(x, key, source.astype(x.dtype), reduce, include_self)
 

@@ -7,6 +7,7 @@ from typing import Any
 import mlx.core as mx
 
 from pytorch_to_mlx.graph.build import call
+from pytorch_to_mlx.graph.dims import is_static
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import align, is_complex, is_float
