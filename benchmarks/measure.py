@@ -16,6 +16,7 @@ from benchmarks import hand, limits, profiling
 from benchmarks.conversion import conversion_of
 from benchmarks.models import Model
 from pytorch_to_mlx.benchmark.check import TOLERANCES, BenchmarkError
+from pytorch_to_mlx.benchmark.load import OtherLoad
 from pytorch_to_mlx.benchmark.machine import compile_obstacle, mlx_backend
 from pytorch_to_mlx.benchmark.sides import MLXModel, MLXTimed, TorchModel, TorchTimed
 from pytorch_to_mlx.benchmark.timing import measure
@@ -82,12 +83,15 @@ class Bench:
         device = torch_device()
         measured = limits.measured_limits(self.model.dtype, device)
         tolerance = _tolerance(self.model, device)
+        with OtherLoad() as others:
+            cases = [self._case(c, tolerance, min_time_s, measured) for c in self.cases]
         return {
             "title": self.model.title,
             "dtype": self.model.dtype,
             "conversion": self.conversion,
             "limits": measured,
-            "cases": [self._case(c, tolerance, min_time_s, measured) for c in self.cases],
+            "cases": cases,
+            "other_load_cpus": others.cpus,
             "notes": self.notes,
             "seconds": self.seconds,
         }

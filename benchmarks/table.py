@@ -11,6 +11,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results"
 TARGET = ROOT.parent / "docs" / "performance.md"
+#: Other processes' CPUs from which a row is called rough.
+BUSY_CPUS = 0.3
 HEAD = (
     "| model | case | torch eager | torch compile | MLX eager | MLX compiled | hand-written MLX "
     "| limit | × eager | × compile | × hand-written | of limit |\n"
@@ -101,6 +103,11 @@ def _explanations(models: dict[str, Any]) -> Iterator[str]:
         if "error" in model:
             yield f"- **{name}**: not measured: {model['error']}."
             continue
+        if (model.get("other_load_cpus") or 0.0) > BUSY_CPUS:
+            yield (
+                f"- **{model['title']}**: other processes kept {model['other_load_cpus']:.1f} "
+                "CPUs busy meanwhile: its ratios are rough."
+            )
         for note in model["notes"]:
             yield f"- **{model['title']}**: {note}."
         for case in model["cases"]:
