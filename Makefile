@@ -7,7 +7,7 @@ TEST_SECONDS ?= 2400
 WORKERS ?= 2
 CODE := src tests scripts examples
 
-.PHONY: setup system test check lint types arrows format demo coverage screenshot clean
+.PHONY: setup system test check lint types arrows format demo coverage conformance screenshot clean
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ test: check
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(wildcard $(CODE))
 	$(BIN)/ruff format $(wildcard $(CODE))
+
+# torch's whole operator table through the conversion; about half an hour.
+conformance: $(STAMP)
+	$(BIN)/python scripts/conformance.py
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py

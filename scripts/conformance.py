@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "op-conformance.json"
 TABLE = ROOT / "docs" / "op-conformance.md"
-SILENCE = 120.0  # seconds without a verdict after which a worker is taken for dead
+SILENCE = 110.0  # seconds without a verdict after which a worker is taken for dead
 _HEAD = """# OpInfo conformance
 
 **{passed} of {all}** entries of torch's own operator table

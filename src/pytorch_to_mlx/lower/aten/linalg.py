@@ -104,7 +104,14 @@ def repeat_indices(repeats: Value, output_size: Dim | None = None) -> Value:
     return call("ops.repeat_indices", repeats, output_size)
 
 
-@lowers("aten.vander", "aten.linalg_vander")
+@lowers("aten.linalg_vander")
+def linalg_vander(x: Value, N: Dim | None = None) -> Value:
+    """linalg_vander(Tensor x, *, SymInt? N=None) -> Tensor"""
+    rows = x if x.ndim else x.reshape(1)
+    return call("ops.vander", rows, rows.dims[-1] if N is None else N, True)
+
+
+@lowers("aten.vander")
 def vander(x: Value, N: Dim | None = None, increasing: bool = False) -> Value:
     """vander(Tensor x, int? N=None, bool increasing=False) -> Tensor"""
     return call("ops.vander", x, N, increasing)
