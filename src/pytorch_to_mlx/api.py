@@ -140,6 +140,7 @@ def _capture(
             )
         captured = _decompose(captured)
     captured.warnings.extend(opened.notes)
+    captured.warnings.extend(reporting.narrowed(captured))
     return opened, captured
 
 

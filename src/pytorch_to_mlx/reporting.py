@@ -154,6 +154,16 @@ def _dims(captured: Captured) -> dict[str, Any]:
     return out
 
 
+def narrowed(captured: Captured) -> list[str]:
+    """A warning that names what is float64 in the source: MLX cannot store it."""
+    tensors = {**captured.tensors, **captured.example_inputs}
+    names = [k for k, t in tensors.items() if str(t.dtype) in ("torch.float64", "torch.complex128")]
+    if not names:
+        return []
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return [f"float64 becomes float32, which MLX can store: {shown}"]
+
+
 def weight_section(job: Job) -> dict[str, Any]:
     total = 0
     dtypes: Counter[str] = Counter()

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from pytorch_to_mlx.capture.program import Captured
 
-# What to put back: a module's registry with own names by legal ones, or its class.
-Undo = tuple[Any, str, Any]
+# What to put back: a module, which registry, its own table, and own names by legal ones.
+Undo = tuple[Any, str, dict[str, Any], dict[str, str]]
 _REGISTRIES = ("_modules", "_parameters", "_buffers")
 
 
@@ -69,14 +69,11 @@ def legal_names(root: nn.Module) -> Iterator[Renamed]:
         _paths(root, "", "", own_names, renamed, set())
         yield renamed
     finally:
-        for module, registry, own in reversed(undo):
-            if isinstance(own, type):
-                module.__class__ = own
-                continue
-            table = getattr(module, registry)
-            now = {own.get(name, name): value for name, value in table.items()}
+        for module, registry, table, own in reversed(undo):
+            now = {own.get(name, name): value for name, value in getattr(module, registry).items()}
             table.clear()
             table.update(now)
+            module.__dict__[registry] = table
 
 
 def _rename(module: Any, undo: list[Undo]) -> dict[str, str]:
@@ -89,32 +86,36 @@ def _rename(module: Any, undo: list[Undo]) -> dict[str, str]:
         names.update({n: n for n in table if n not in illegal})
         if not illegal:
             continue
-        saved = dict(table)
-        table.clear()
-        for name, value in saved.items():
+        renamed: dict[str, Any] = {}
+        for name, value in table.items():
             legal = name if name not in illegal else _legal(name, taken)
             taken.add(legal)
             names[legal] = name
-            table[legal] = value
-        undo.append((module, registry, {k: v for k, v in names.items() if k != v}))
-    own = {v: k for k, v in names.items() if k != v}
-    if own:
-        undo.append((module, "", type(module)))
-        module.__class__ = _reached_by_own_names(type(module), own)
+            renamed[legal] = value
+        own = {k: v for k, v in names.items() if k != v}
+        undo.append((module, registry, table, own))
+        module.__dict__[registry] = _Registry(renamed, {v: k for k, v in own.items()})
     return names
 
 
-def _reached_by_own_names(cls: type, legal: dict[str, str]) -> type:
-    """A class like ``cls`` whose instances' renamed members answer to their own names."""
+class _Registry(dict[str, Any]):
+    """A registry under legal names that also answers to the modules' own (``blocks["en-US"]``)."""
 
-    def __getattr__(self: Any, name: str) -> Any:
-        return cls.__getattr__(self, legal.get(name, name))  # type: ignore[attr-defined]
+    def __init__(self, items: dict[str, Any], legal: dict[str, str]) -> None:
+        super().__init__(items)
+        self.legal = legal
 
-    def __setattr__(self: Any, name: str, value: Any) -> None:
-        cls.__setattr__(self, legal.get(name, name), value)  # type: ignore[call-arg]
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(self.legal.get(name, name))
 
-    body = {"__getattr__": __getattr__, "__setattr__": __setattr__, "__module__": cls.__module__}
-    return type(cls.__name__, (cls,), {**body, "__qualname__": cls.__qualname__})
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(self.legal.get(name, name), value)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(self.legal.get(name, name) if isinstance(name, str) else name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(self.legal.get(name, name), default)
 
 
 def _is_legal(name: str) -> bool:

@@ -8,6 +8,7 @@ import ast
 import copy
 import inspect
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import mlx.nn as nn
@@ -268,8 +269,15 @@ def _constants(module: ModuleCode) -> list[ast.Constant]:
     """Numbers in constructor and methods, in a fixed order."""
     found: list[ast.Constant] = []
     for statement in [*module.init, *(s for m in module.methods for s in m.body)]:
-        found += [n for n in ast.walk(statement) if _is_slot(n)]  # type: ignore[misc]
+        found += [n for n in _in_order(statement) if _is_slot(n)]  # type: ignore[misc]
     return found
+
+
+def _in_order(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and what is in it, as they are written (``ast.walk`` goes level by level)."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _in_order(child)
 
 
 def _labels(module: ModuleCode, known: dict[str, list[str]]) -> list[str]:

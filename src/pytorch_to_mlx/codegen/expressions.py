@@ -31,7 +31,12 @@ class Renderer:
         """The expression of a node; ``function`` replaces the callee (a layer attribute)."""
         if function is not None:
             return ast.Call(function, [self.arg(a) for a in node.args], [])
-        return self._operator(node) or self._method(node) or self._function(node)
+        return (
+            self._operator(node)
+            or self._inserted_axis(node)
+            or self._method(node)
+            or self._function(node)
+        )
 
     def arg(self, a: Any) -> ast.expr:
         """Any argument: values, sizes, dtypes, constants and tuples of these."""
@@ -90,11 +95,30 @@ class Renderer:
         function = ast.Attribute(self.arg(node.args[0]), name, ast.Load())
         return ast.Call(function, [self.arg(a) for a in rest], self._keywords(node))
 
+    def _inserted_axis(self, node: Node) -> ast.expr | None:
+        """``x[:, None]`` for one new axis near the front, ``x[..., None]`` for one at the end."""
+        if node.target != "mx.expand_dims" or node.kwargs or not isinstance(node.args[1], int):
+            return None
+        rank = node.output.ndim
+        axis = node.args[1] % rank
+        new: list[ast.expr] = [ast.Constant(None)]
+        if axis == rank - 1 and rank > 2:
+            new = [ast.Constant(...), *new]
+        elif axis <= 2:
+            new = [*(ast.Slice(None, None, None) for _ in range(axis)), *new]
+        else:
+            return None
+        key = new[0] if len(new) == 1 else ast.Tuple(new, ast.Load())
+        return ast.Subscript(self.arg(node.args[0]), key, ast.Load())
+
     def _function(self, node: Node) -> ast.expr:
         return ast.Call(callee(node.target), [self.arg(a) for a in node.args], self._keywords(node))
 
     def _keywords(self, node: Node) -> list[ast.keyword]:
-        return [ast.keyword(k, self.arg(a)) for k, a in node.kwargs.items()]
+        return [
+            ast.keyword(k, root_of(a) if k == "scale" else self.arg(a))
+            for k, a in node.kwargs.items()
+        ]
 
     def _getitem(self, node: Node) -> ast.expr:
         index = node.args[1]
@@ -170,6 +194,15 @@ def constant(a: Any) -> ast.expr:
             return ast.UnaryOp(ast.USub(), ast.Constant(-a))
         return ast.Constant(a)
     raise TypeError(f"{a!r} cannot be written as a literal")
+
+
+def root_of(scale: Any) -> ast.expr:
+    """``64**-0.5`` where a scale is that, exactly; else the number."""
+    if isinstance(scale, float) and 0 < scale < 1:
+        size = round(scale**-2)
+        if size**-0.5 == scale:
+            return ast.BinOp(ast.Constant(size), ast.Pow(), ast.Constant(-0.5))
+    return constant(scale)
 
 
 def name(text: str) -> ast.Name:

@@ -1,7 +1,7 @@
 """Where things live: the module path of every layer, and the module whose method holds each call.
 
 A layer takes the path of the source module that owns its weights. A call belongs to the innermost
-module of its scope from which every weight it uses can be reached as ``self.<child>...``, so a tied
+module of its scope from which the layer it is of can be reached as ``self.<child>...``, so a tied
 embedding used by an output head moves up to their common ancestor.
 """
 
@@ -43,6 +43,7 @@ class Homes:
     plain: dict[str, Param]  # weights that are attributes of a module, by source path
     lists: set[str]
     in_layer: dict[str, tuple[str, str]]  # weight path -> its layer's path and name there
+    owner_of: dict[Value, str]  # weight -> path of the module or layer that holds it
 
 
 def parent(path: str) -> str:
@@ -72,12 +73,13 @@ def find_homes(graph: Graph) -> Homes:
     plain.update({path: graph.params[path] for path in graph.states if path in graph.params})
     owner = {p.path: parent(p.path) for p in graph.params.values()}
     owner.update({p.path: place.path for place in layers.values() for p in place.params.values()})
-    frames = {n: _reachable(n, graph, param_of, layer_of, layers, owner) for n in graph.nodes}
+    frames = {n: _reachable(n, graph, layer_of, layers) for n in graph.nodes}
     lists = _dissolve(frames, layers, plain)
     in_layer = {
         p.path: (place.path, name) for place in layers.values() for name, p in place.params.items()
     }
-    return Homes(layers, layer_of, frames, plain, lists, in_layer)
+    owner_of = {p.value: owner[p.path] for p in graph.params.values()}
+    return Homes(layers, layer_of, frames, plain, lists, in_layer, owner_of)
 
 
 # -- layers
@@ -186,35 +188,22 @@ def _common(paths: set[str]) -> str:
 
 
 def _reachable(
-    node: Node,
-    graph: Graph,
-    param_of: dict[Value, Param],
-    layer_of: dict[Node, str],
-    layers: dict[str, LayerPlace],
-    owner: dict[str, str],
+    node: Node, graph: Graph, layer_of: dict[Node, str], layers: dict[str, LayerPlace]
 ) -> tuple[Frame, ...]:
-    """The scope, cut where a weight of the call would no longer be inside ``self``."""
+    """The scope, cut where a layer that the call is of would no longer be inside ``self``.
+
+    A bare weight of another module is passed down as an argument instead.
+    """
     inside = [node]
     for sub in node.subgraphs.values():
         inside.extend(n for _, n in sub.walk())
-    owners: list[tuple[str, bool]] = []
-    for n in inside:
-        if n in layer_of:
-            owners.append((layer_of[n], True))
-        else:
-            owners += [(owner[param_of[v].path], False) for v in n.inputs() if v in param_of]
+    called = [layer_of[n] for n in inside if n in layer_of]
     frames: list[Frame] = []
     for i, frame in enumerate(node.scope):
-        if i and (
-            frame.path in layers or not all(_holds(frame.path, o, strict) for o, strict in owners)
-        ):
+        if i and (frame.path in layers or not all(is_ancestor(frame.path, c) for c in called)):
             break
         frames.append(frame)
     return tuple(frames) or (Frame("", graph.name),)
-
-
-def _holds(path: str, owner: str, strict: bool) -> bool:
-    return is_ancestor(path, owner, strict=strict)
 
 
 def _dissolve(

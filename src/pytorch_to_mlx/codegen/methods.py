@@ -13,7 +13,7 @@ from pytorch_to_mlx.codegen import forms
 from pytorch_to_mlx.codegen.attributes import Attributes
 from pytorch_to_mlx.codegen.control import ControlFlow
 from pytorch_to_mlx.codegen.expressions import Renderer, attribute_chain, name
-from pytorch_to_mlx.codegen.homes import Homes
+from pytorch_to_mlx.codegen.homes import Homes, leaf
 from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, shorten
 from pytorch_to_mlx.codegen.loops import fold_loops, return_directly
 from pytorch_to_mlx.codegen.names import argument, unique
@@ -76,6 +76,7 @@ class MethodWriter:
         if self.is_root:
             arrays += [v for v in context.graph.inputs if v not in arrays]
         self.arrays = arrays
+        self.given = set(arrays)
         self.sizes = Sizes(arrays)
         self.renderer = Renderer(self.value, self.sizes.expression)
         self.counts = self._count_uses()
@@ -87,12 +88,12 @@ class MethodWriter:
         if v in self.env:
             return copy.deepcopy(self.env[v])
         p = self.context.param_of.get(v)
-        if p is not None and p.path in self.context.homes.in_layer:
-            layer, leaf = self.context.homes.in_layer[p.path]
-            return ast.Attribute(self.self_path(layer), leaf, ast.Load())
-        if p is not None:
-            return self.self_path(p.path)
-        return name(f"_v{v.id}")
+        if p is None or v in self.given:
+            return name(f"_v{v.id}")
+        if p.path in self.context.homes.in_layer:
+            layer, own = self.context.homes.in_layer[p.path]
+            return ast.Attribute(self.self_path(layer), own, ast.Load())
+        return self.self_path(p.path)
 
     def self_path(self, path: str) -> ast.expr:
         return attribute_chain(name("self"), self.context.attributes.chain(path, self.path))
@@ -199,7 +200,7 @@ class MethodWriter:
     ) -> None:
         if not outputs:
             return
-        used = [v if v.uses else None for v in outputs]
+        used = [v if v.uses or v.symbol is not None else None for v in outputs]
         targets: list[ast.expr] = [ast.Name(f"_v{v.id}" if v else "_", ast.Store()) for v in used]
         target = targets[0] if len(targets) == 1 else ast.Tuple(targets, ast.Store())
         self.statements.append(ast.Assign([target], e, lineno=0))
@@ -369,6 +370,8 @@ class MethodWriter:
         signature = self.context.graph.signatures.get(self.path, [])
         if len(self.region.inputs) == 1 and signature:
             return shorten(signature[0])
+        if v in self.context.param_of:
+            return shorten(leaf(self.context.param_of[v].path))
         return base_name(v, v.node) or "x"
 
     def _argument_names(self, names: dict[str, str]) -> list[str]:
@@ -401,6 +404,6 @@ class MethodWriter:
         """Sizes that no array in reach determines become arguments."""
         out: dict[str, str] = {}
         for i, e in enumerate(self.sizes.extra):
-            base = e.name if isinstance(e, sympy.Symbol) else "size"
+            base = "length" if isinstance(e, sympy.Symbol) else "size"
             out[f"_e{i}"] = unique(argument(base), taken | set(out.values()))
         return out

@@ -26,6 +26,9 @@ def identifier(name: str, fallback: str = "x") -> str:
     """A valid ASCII identifier that reads like ``name``; no keyword, no dunder, no leading
     underscore.
     """
+    plain = name.isascii() and name.isidentifier() and not name.startswith("_")
+    if plain and not (keyword.iskeyword(name) or keyword.issoftkeyword(name)):
+        return name
     text = unicodedata.normalize("NFKD", name)
     text = re.sub(r"[^0-9A-Za-z_]+", "_", text).strip("_")
     if not text:

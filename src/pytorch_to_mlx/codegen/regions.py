@@ -17,7 +17,7 @@ from typing import Union
 import sympy
 
 from pytorch_to_mlx.codegen.forms import is_random
-from pytorch_to_mlx.codegen.homes import Homes
+from pytorch_to_mlx.codegen.homes import Homes, is_ancestor
 from pytorch_to_mlx.graph import Frame, Graph, Node, Value
 from pytorch_to_mlx.graph.ir import RETURN
 
@@ -53,8 +53,7 @@ def build_regions(graph: Graph, homes: Homes) -> Region:
     nodes = [n for n in graph.nodes if n.target != RETURN]
     root = Region(homes.frames[graph.nodes[0]][0] if graph.nodes else Frame("", graph.name))
     root.items = _arrange(nodes, 1, homes, symbols)
-    params = set(graph.param_of())
-    _interfaces(root, params, set(iter_return(graph)), holders(graph))
+    _interfaces(root, homes.owner_of, set(iter_return(graph)), holders(graph))
     return root
 
 
@@ -184,13 +183,17 @@ def _inline(
 
 
 def _interfaces(
-    region: Region, params: set[Value], needed: set[Value], holder: dict[Node, Node]
+    region: Region, owner: dict[Value, str], needed: set[Value], holder: dict[Node, Node]
 ) -> None:
-    """Fills inputs and outputs: what is used from outside, and what others (or ``needed``) use."""
+    """Fills inputs and outputs: what is used from outside (weights of other modules too), and what
+    others (or ``needed``) use.
+    """
     inside = region.nodes()
     made = {v for n in inside for v in n.outputs}
     used = dict.fromkeys(v for n in inside for v in n.inputs())
-    region.inputs = [v for v in used if v not in made and v not in params]
+    path = region.frame.path
+    own = {v for v in used if v in owner and is_ancestor(path, owner[v], strict=False)}
+    region.inputs = [v for v in used if v not in made and v not in own]
     members = set(inside)
     region.outputs = [
         v
@@ -201,7 +204,7 @@ def _interfaces(
     ]
     for item in region.items:
         if isinstance(item, Region):
-            _interfaces(item, params, needed, holder)
+            _interfaces(item, owner, needed, holder)
 
 
 def holders(graph: Graph) -> dict[Node, Node]:

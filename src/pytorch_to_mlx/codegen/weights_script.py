@@ -15,6 +15,7 @@ from pytorch_to_mlx.codegen.flat import FlatWriter
 from pytorch_to_mlx.codegen.library import library_source
 from pytorch_to_mlx.codegen.source import format_source
 from pytorch_to_mlx.graph import Param
+from pytorch_to_mlx.graph.dtypes import DType
 
 _SCRIPT = '''"""Turns a checkpoint of the source model into this package's weights.
 
@@ -36,6 +37,10 @@ ALIASES = {aliases}
 
 # Tensors that checkpoints do not hold; they are taken over from this package.
 KEPT = {kept}
+
+# Floating dtypes of the source's tensors; a checkpoint of another precision is cast before anything
+# is computed.
+FLOATING = {floating}
 
 {helpers}
 
@@ -66,7 +71,8 @@ class Checkpoint(Mapping):
     def __getitem__(self, name: str) -> mx.array:
         for candidate in (name, *ALIASES.get(name, ())):
             if candidate in self.tensors:
-                return self.tensors[candidate]
+                tensor = self.tensors[candidate]
+                return tensor.astype(FLOATING[name]) if name in FLOATING else tensor
         sys.exit(f"the checkpoint has no tensor {{name!r}}")
 
     def __iter__(self) -> Iterator[str]:
@@ -156,12 +162,25 @@ def weights_script(
         math="import math\n" if "math." in "".join(helpers) or "math." in "".join(lines) else "",
         aliases=repr({k: tuple(v) for k, v in by_canonical.items() if k in sources}),
         kept=repr(tuple(sorted(kept))),
+        floating=_floating(weights),
         helpers="\n\n\n".join(helpers),
         rules="\n".join(lines),
         names=repr(tuple(weights)),
         rename_tables="\n\n".join(tables),
     )
     return format_source(script)
+
+
+def _floating(weights: Mapping[str, Param]) -> str:
+    """``dict.fromkeys((names), mx.float32) | ...``, a group a dtype."""
+    by_dtype: dict[str, list[str]] = defaultdict(list)
+    for p in weights.values():
+        inputs = [p.value] if p.recipe is None else p.recipe.inputs
+        for path, v in zip(p.sources, inputs, strict=True):
+            if DType(str(v.dtype)).is_floating and path not in by_dtype[str(v.dtype)]:
+                by_dtype[str(v.dtype)].append(path)
+    groups = [f"dict.fromkeys({tuple(n)!r}, mx.{d})" for d, n in sorted(by_dtype.items()) if n]
+    return " | ".join(groups) or "{}"
 
 
 def _rule(p: Param) -> tuple[str, set[str]]:

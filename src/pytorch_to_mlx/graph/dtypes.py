@@ -27,7 +27,7 @@ class DType(str):
     @property
     def size(self) -> int:
         """Bytes an element."""
-        return int(getattr(mx, self).size)
+        return int(mlx_dtype(self).size)
 
 
 NAMES = (

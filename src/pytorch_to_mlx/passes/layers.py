@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytorch_to_mlx.graph import Graph, Node, Value, is_static
+from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call, is_static
 from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes.base import PassReport
@@ -29,6 +29,7 @@ Plan = tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Value], str]
 def run(graph: Graph, report: PassReport) -> None:
     """Replaces each structural call that an ``nn`` layer does."""
     weights = set(graph.param_of())
+    _split_shared_biases(graph, weights)
     made: dict[tuple[Value, ...], tuple[str, dict[str, Any]]] = {}
     for owner, node in list(graph.walk()):
         planner = PLANNERS.get(node.target)
@@ -62,6 +63,21 @@ def _replace(
     graph.nodes.remove(node)
     attach_outputs(layer, outputs)
     return layer
+
+
+def _split_shared_biases(graph: Graph, weights: set[Value]) -> None:
+    """A bias that several linear layers share stays with the first; the others add it."""
+    owner: dict[Value, Value] = {}
+    for g, node in list(graph.walk()):
+        if node.target != "ops.linear":
+            continue
+        a = _bind(node, "x weight bias", {"bias": None})
+        if a["bias"] not in weights or owner.setdefault(a["bias"], a["weight"]) is a["weight"]:
+            continue
+        with Builder(g) as builder, builder.before(node):
+            y = call("ops.linear", a["x"], a["weight"]) + a["bias"]
+        g.replace(node.output, y)
+        g.erase(node)
 
 
 def _bind(node: Node, names: str, defaults: dict[str, Any]) -> dict[str, Any]:
