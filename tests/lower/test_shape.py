@@ -97,6 +97,7 @@ ROWS: list[tuple[Any, tuple[torch.Tensor, ...]]] = [
     (lambda x: x.unfold(2, 2, 1), (X,)),
     (lambda x, y: torch.meshgrid(x[0], y[0], indexing="ij"), (M, M)),
     (lambda x: torch.meshgrid(x[0], indexing="ij"), (M,)),
+    (lambda x: torch.linalg.vander(x, N=3), (M,)),
     (lambda x: x.as_strided((2, 2), (1, 2), 1), (M,)),
 ]
 

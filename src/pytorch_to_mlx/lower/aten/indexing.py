@@ -129,9 +129,10 @@ def nonzero(self: Value) -> Value:
 @lowers("aten.nonzero_numpy")
 def nonzero_numpy(self: Value) -> tuple[Value, ...]:
     """nonzero_numpy(Tensor self) -> Tensor[]"""
-    found = call("ops.nonzero", self)
-    found.shape = found.shape or (0, max(self.ndim, 1))
-    return tuple(getitem(found, slice(None), i) for i in range(max(self.ndim, 1)))
+    x = self if self.ndim else self.reshape(1)
+    found = call("ops.nonzero", x)
+    found.shape = found.shape or (0, x.ndim)
+    return tuple(getitem(found, slice(None), i) for i in range(x.ndim))
 
 
 @lowers("aten.isin.Tensor_Tensor", "aten.isin.Tensor_Scalar", "aten.isin.Scalar_Tensor")
