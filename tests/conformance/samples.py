@@ -38,7 +38,9 @@ def samples(op: Any, count: int = SAMPLES) -> Iterator[Sample]:
     """The op's first samples, in the first dtype of float32, int64, bool, complex64 it takes."""
     # An entry for other devices only may still run on the CPU.
     kinds = op.supported_dtypes("cpu") or op.supported_dtypes("cuda")
-    dtype = next(d for d in _DTYPES if d in kinds)
+    dtype = next((d for d in _DTYPES if d in kinds), None)
+    if dtype is None:
+        raise ValueError("torch has no float32, int64, bool or complex64 kernel on this machine")
     first = list(itertools.islice(_draw(op, dtype, True), count))
     torch.manual_seed(2)
     second = list(itertools.islice(_draw(op, dtype, False), count))

@@ -11,7 +11,7 @@ from pytorch_to_mlx.graph.dims import Dim
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._common import align, axes_of, is_float, reduction
+from pytorch_to_mlx.lower.aten._common import align, axes_of, is_complex, is_float, reduction
 from pytorch_to_mlx.lower.aten.creation import filled
 
 
@@ -197,6 +197,9 @@ def inv(A: Value) -> Value:
 def pinv(self: Value, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Value:
     """linalg_pinv.atol_rtol_float(Tensor self, *, float? atol=None, float? rtol=None,
     bool hermitian=False) -> Tensor"""
+    if hermitian:  # only the lower triangle is read
+        below = call(mx.swapaxes, call(mx.tril, self, k=-1), -1, -2)
+        self = call(mx.tril, self) + (call(mx.conj, below) if is_complex(self) else below)
     return call("ops.pinv", self, rtol, 0.0 if atol is None else atol)
 
 
