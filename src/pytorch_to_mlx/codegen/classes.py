@@ -193,7 +193,7 @@ class ClassBuilder:
                 continue
             vector = tuple(repr(v) for v in column)
             if vector not in by_vector:
-                by_vector[vector] = unique(labels[i], taken)
+                by_vector[vector] = _free_label(labels[i], taken)
                 taken.add(by_vector[vector])
                 code.parameters.append(by_vector[vector])
                 code.columns.append(i)
@@ -244,6 +244,13 @@ class _Replacer(ast.NodeTransformer):
 
 def _child_names(module: ModuleCode) -> list[str]:
     return [s.targets[0].attr for s in module.init if isinstance(s, ast.Assign)]  # type: ignore[attr-defined]
+
+
+def _free_label(label: str, taken: set[str]) -> str:
+    """The label, or a word for a second size of its kind (``hidden_channels``)."""
+    kind = label.rpartition("_")[2]
+    alternatives = [f"hidden_{kind}", f"inner_{kind}"] if kind in ("channels", "dims") else []
+    return next((n for n in (label, *alternatives) if n not in taken), unique(label, taken))
 
 
 def _free(name: str, taken: set[str]) -> str:

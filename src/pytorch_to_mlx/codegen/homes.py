@@ -71,6 +71,7 @@ def find_homes(graph: Graph) -> Homes:
     }
     plain = {path: p for path, p in used.items() if id(p) not in in_layers}
     plain.update({path: graph.params[path] for path in graph.states if path in graph.params})
+    _hoist_lone_weights(graph, layer_of, layers, plain)
     owner = {p.path: parent(p.path) for p in graph.params.values()}
     owner.update({p.path: place.path for place in layers.values() for p in place.params.values()})
     frames = {n: _reachable(n, graph, layer_of, layers) for n in graph.nodes}
@@ -84,6 +85,27 @@ def find_homes(graph: Graph) -> Homes:
 
 # -- layers
 # ------------------------------------------------------------------------------------------
+
+
+def _hoist_lone_weights(
+    graph: Graph, layer_of: dict[Node, str], layers: dict[str, LayerPlace], plain: dict[str, Param]
+) -> None:
+    """Weights of a module that makes no call of its own become attributes of its parent.
+
+    What is left of a rotary embedding whose tables became frequencies, for instance.
+    """
+    busy = {f.path for n in graph.nodes for f in _reachable(n, graph, layer_of, layers)}
+    taken = {p.path for p in graph.params.values()} | set(layers) | set(graph.classes)
+    for path, p in list(plain.items()):
+        module = parent(path)
+        below = any(is_ancestor(module, o) for o in (*layers, *plain) if o != path)
+        target = f"{parent(module)}.{leaf(path)}".lstrip(".")
+        if not module or module in busy or below or target in taken or path in graph.states:
+            continue
+        del plain[path]
+        p.path = target
+        plain[target] = p
+        taken.add(target)
 
 
 def _place_layers(

@@ -201,8 +201,7 @@ def _is_simple(statement: ast.stmt) -> bool:
 
 def _candidates(wanted: str) -> Iterator[str]:
     yield wanted
-    if wanted == "x":
-        yield from ("h", "y", "z")
+    yield from (n for n in ("x", "h", "y", "z") if n != wanted)
     n = 2
     while True:
         yield f"{wanted}{n}"

@@ -67,9 +67,14 @@ def emit(graph: Graph, *, description: str = "") -> ModelCode:
     root_name = classes[-1].name
     text = _file(description or f"{graph.name} in MLX.", helpers, body, root_name)
     weights = _weights(homes, attributes)
-    renames = {p.path: name for name, p in weights.items() if p.path != name}
+    renames = {_source_of(p): name for name, p in weights.items() if _source_of(p) != name}
     modules = {path: attributes.target(path) for path in attributes.parts}
     return ModelCode(text, root_name, weights, modules, context.methods[root].arguments, renames)
+
+
+def _source_of(p: Param) -> str:
+    """A weight's own name in the source; a computed one goes by the name it was given."""
+    return p.sources[0] if p.recipe is None and p.sources else p.path
 
 
 def _write(context: Context, region: Region) -> None:
@@ -196,7 +201,9 @@ def _return_annotation(method: Method) -> ast.expr:
     last = method.body[-1]
     value = last.value if isinstance(last, ast.Return) else None
     text = "mx.array"
-    if isinstance(value, ast.Tuple):
+    if isinstance(value, ast.Tuple) and not value.elts:
+        text = "tuple[()]"
+    elif isinstance(value, ast.Tuple):
         text = (
             "tuple[mx.array, ...]"
             if len(value.elts) > 3

@@ -14,7 +14,8 @@ def functions() -> dict[str, Callable[..., Any]]:
     """Every public and private function of the library, by name.
 
     Raises:
-        ValueError: two modules define functions of one name (they would collide in an emitted file).
+        ValueError: two modules define functions of one name (they would collide in an emitted
+            file).
     """
     import pytorch_to_mlx.ops as package
 

@@ -50,7 +50,7 @@ class BertSelfAttention(nn.Module):
             self.query(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.key(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.value(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
             mask=attention_mask,
         )
         return zero_masked_rows(out, attention_mask).transpose(0, 2, 1, 3).reshape(B, T, -1)

@@ -32,10 +32,10 @@ class ConvNextLayer(nn.Module):
         self.layer_scale_parameter = mx.zeros((in_channels,))
 
     def __call__(self, features: mx.array) -> mx.array:
-        features2 = self.layer_scale_parameter * self.pwconv2(
+        x = self.layer_scale_parameter * self.pwconv2(
             nn.gelu(self.pwconv1(self.layernorm(self.dwconv(features))))
         )
-        return features + features2
+        return features + x
 
 
 class ConvNextStage(nn.Module):

@@ -23,7 +23,7 @@ class GPT2Attention(nn.Module):
             query.reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             key.reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             value.reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
             mask="causal",
         )
         return self.c_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))

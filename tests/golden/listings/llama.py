@@ -25,7 +25,7 @@ class LlamaAttention(nn.Module):
             self.rope(self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3)),
             self.rope(self.k_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3)),
             self.v_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
             mask="causal",
         )
         return self.o_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))

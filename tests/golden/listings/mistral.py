@@ -33,7 +33,7 @@ class MistralAttention(nn.Module):
             query,
             key,
             self.v_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
             mask=mask,
         )
         return self.o_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))

@@ -104,7 +104,7 @@ class MixtralAttention(nn.Module):
             query,
             key,
             self.v_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
             mask="causal",
         )
         return self.o_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
@@ -123,8 +123,9 @@ class MixtralExperts(nn.Module):
         h = mx.cumsum(histc(h.astype(mx.float32), 4, 0, 3).astype(mx.int32), axis=0)
         x = grouped_matmul(x[y // 2], self.gate_up_proj, h)
         x, z = mx.split(x, 2, axis=-1)
-        x = grouped_matmul(nn.silu(x) * z, self.down_proj, h) * mx.expand_dims(
-            top_k_weights.reshape(-1)[y], -1
+        x = (
+            grouped_matmul(nn.silu(x) * z, self.down_proj, h)
+            * top_k_weights.reshape(-1)[y][:, None]
         )
         return mx.sum(x[mx.argsort(y)].reshape(-1, 2, 32), axis=1)
 

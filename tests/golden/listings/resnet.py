@@ -71,25 +71,25 @@ class ResNetEmbeddings(nn.Module):
 class ResNetBottleNeckLayer(nn.Module):
     """ResNetBottleNeckLayer (modeling_resnet.py:139)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, in_channels_2: int):
+    def __init__(self, in_channels: int, out_channels: int, stride: int, hidden_channels: int):
         super().__init__()
         self.shortcut = ResNetShortCut(in_channels, out_channels, stride)
         self.layer = [
             ResNetConvLayer2(
                 in_channels=in_channels,
-                out_channels=in_channels_2,
+                out_channels=hidden_channels,
                 kernel_size=1,
                 stride=1,
                 padding=0,
             ),
             ResNetConvLayer2(
-                in_channels=in_channels_2,
-                out_channels=in_channels_2,
+                in_channels=hidden_channels,
+                out_channels=hidden_channels,
                 kernel_size=3,
                 stride=stride,
                 padding=1,
             ),
-            ResNetConvLayer3(in_channels_2, out_channels),
+            ResNetConvLayer3(hidden_channels, out_channels),
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -106,20 +106,20 @@ class ResNetBottleNeckLayerWithoutShortcut(nn.Module):
         super().__init__()
         self.layer = [
             ResNetConvLayer2(
-                in_channels=out_channels,
-                out_channels=in_channels,
+                in_channels=in_channels,
+                out_channels=out_channels,
                 kernel_size=1,
                 stride=1,
                 padding=0,
             ),
             ResNetConvLayer2(
-                in_channels=in_channels,
-                out_channels=in_channels,
+                in_channels=out_channels,
+                out_channels=out_channels,
                 kernel_size=3,
                 stride=1,
                 padding=1,
             ),
-            ResNetConvLayer3(in_channels, out_channels),
+            ResNetConvLayer3(out_channels, in_channels),
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -132,16 +132,16 @@ class ResNetBottleNeckLayerWithoutShortcut(nn.Module):
 class ResNetStage(nn.Module):
     """ResNetStage (modeling_resnet.py:181)."""
 
-    def __init__(self, in_channels: int, out_channels: int, in_channels_2: int, stride: int):
+    def __init__(self, in_channels: int, out_channels: int, stride: int, hidden_channels: int):
         super().__init__()
         self.layers = [
             ResNetBottleNeckLayer(
-                in_channels=in_channels_2,
+                in_channels=in_channels,
                 out_channels=out_channels,
                 stride=stride,
-                in_channels_2=in_channels,
+                hidden_channels=hidden_channels,
             ),
-            ResNetBottleNeckLayerWithoutShortcut(in_channels, out_channels),
+            ResNetBottleNeckLayerWithoutShortcut(out_channels, hidden_channels),
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -156,7 +156,7 @@ class ResNetStage2(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = [
-            ResNetBottleNeckLayer(in_channels=32, out_channels=40, stride=2, in_channels_2=10)
+            ResNetBottleNeckLayer(in_channels=32, out_channels=40, stride=2, hidden_channels=10)
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -169,8 +169,8 @@ class ResNetEncoder(nn.Module):
     def __init__(self):
         super().__init__()
         self.stages = [
-            ResNetStage(in_channels=4, out_channels=16, in_channels_2=8, stride=1),
-            ResNetStage(in_channels=8, out_channels=32, in_channels_2=16, stride=2),
+            ResNetStage(in_channels=8, out_channels=16, stride=1, hidden_channels=4),
+            ResNetStage(in_channels=16, out_channels=32, stride=2, hidden_channels=8),
             ResNetStage2(),
         ]
 

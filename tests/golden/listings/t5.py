@@ -22,12 +22,10 @@ class T5AttentionWithRelativeAttentionBias(nn.Module):
     def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
         B, T, _ = x.shape
         positions = mx.arange(T)
-        positions = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
-        positions2 = mx.abs(positions)
-        h = (mx.log(positions2.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(mx.int64)
-        h = (positions > 0).astype(mx.int64) * 16 + mx.where(
-            positions2 < 8, positions2, mx.minimum(h + 8, 15)
-        )
+        positions = positions[None] - positions[:, None]
+        h = mx.abs(positions)
+        y = (mx.log(h.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(mx.int64)
+        h = (positions > 0).astype(mx.int64) * 16 + mx.where(h < 8, h, mx.minimum(y + 8, 15))
         position_bias = self.relative_attention_bias(h).transpose(2, 0, 1)[None]
         out = mx.fast.scaled_dot_product_attention(
             self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
@@ -76,7 +74,7 @@ class T5AttentionWithRelativeAttentionBias2(nn.Module):
     def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
         B, T, _ = x.shape
         positions = mx.arange(T, dtype=mx.int64)
-        positions = mx.expand_dims(positions, 0) - mx.expand_dims(positions, 1)
+        positions = positions[None] - positions[:, None]
         positions = -mx.minimum(positions, mx.zeros_like(positions))
         h = (mx.log(positions.astype(mx.float32) / 16) / 2.0794415416798357 * 16).astype(mx.int64)
         relative_attention_bias = self.relative_attention_bias(
@@ -84,7 +82,7 @@ class T5AttentionWithRelativeAttentionBias2(nn.Module):
         )
         h = mx.where(
             mx.tri(T, T, dtype=mx.bool_)[..., None, None],
-            mx.expand_dims(relative_attention_bias, 2),
+            relative_attention_bias[:, :, None],
             -3.4028234663852886e38,
         )
         mask = h.transpose(2, 3, 0, 1)

@@ -22,9 +22,9 @@ class LSTM(nn.Module):
         forward, _ = self.forward_0(x)
         backward, _ = self.backward_0(x[:, ::-1])
         forward = mx.concatenate([forward, backward[:, ::-1]], axis=-1)
-        forward2, _ = self.forward_1(forward)
+        x, _ = self.forward_1(forward)
         backward, _ = self.backward_1(forward[:, ::-1])
-        return mx.concatenate([forward2, backward[:, ::-1]], axis=-1)
+        return mx.concatenate([x, backward[:, ::-1]], axis=-1)
 
 
 class Tagger(nn.Module):

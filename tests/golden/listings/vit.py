@@ -36,7 +36,7 @@ class ViTAttention(nn.Module):
             self.q_proj(x).reshape(B, 10, -1, 8).transpose(0, 2, 1, 3),
             self.k_proj(x).reshape(B, 10, -1, 8).transpose(0, 2, 1, 3),
             self.v_proj(x).reshape(B, 10, -1, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
         )
         return self.o_proj(out.transpose(0, 2, 1, 3).reshape(B, 10, -1))
 

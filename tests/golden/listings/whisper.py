@@ -24,7 +24,7 @@ class WhisperAttention(nn.Module):
             self.q_proj(x).reshape(B, 20, -1, 8).transpose(0, 2, 1, 3),
             self.k_proj(x).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
             self.v_proj(x).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
         )
         return self.out_proj(out.transpose(0, 2, 1, 3).reshape(B, 20, -1))
 
@@ -45,7 +45,7 @@ class WhisperAttention2(nn.Module):
             self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.k_proj(x).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
             self.v_proj(x).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
             mask="causal",
         )
         return self.out_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
@@ -67,7 +67,7 @@ class WhisperAttention3(nn.Module):
             self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.k_proj(key_value).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
             self.v_proj(key_value).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
-            scale=0.3535533905932738,
+            scale=8**-0.5,
         )
         return self.out_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
@@ -79,8 +79,8 @@ class WhisperPositionalEmbedding(nn.Module):
         super().__init__()
         self.weight = mx.zeros((30, 32))
 
-    def __call__(self, s28: int) -> mx.array:
-        return self.weight[:s28]
+    def __call__(self, length: int) -> mx.array:
+        return self.weight[:length]
 
 
 class WhisperEncoderLayer(nn.Module):
