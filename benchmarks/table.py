@@ -118,6 +118,8 @@ def _kernels(title: str, case: dict[str, Any]) -> Iterator[str]:
     """The kernels behind the compiled MLX row, beside torch's and the hand-written module's."""
     profiles = case.get("profiles", {})
     for side, profile in profiles.items():
+        if side not in case["rows"]:
+            continue  # profiled, but its outputs were not checked: no row to explain
         top = ", ".join(
             f"{t['name']} {t['ms']:.2g} ms ({t['count']:g}×)" for t in profile["top"][:4]
         )

@@ -16,8 +16,6 @@ from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import getitem, positive, same_shape
 
-_END = 2**62  # torch writes "to the end" as the largest int64
-
 
 @lowers(
     "aten.alias",
