@@ -33,6 +33,7 @@ class Symbol:
     lower: int = 1
     upper: int | None = None
     multiple: int = 1
+    bounded: bool = False  # smaller sizes break the trace (torch's own minimum is often a guess)
 
 
 def input_shapes(program: torch.export.ExportedProgram) -> dict[Axis, Any]:
@@ -222,8 +223,9 @@ def _bound_by_guards(symbol: Symbol, holds: Callable[[int], bool]) -> None:
             symbol.upper = _edge(symbol.size, far // step * step, step, holds)
     for near in (symbol.size // 2, symbol.size // 4):
         value = max(near // step * step, step)
-        if symbol.lower <= value < symbol.size and value > 1 and not holds(value):
-            symbol.lower = _edge(symbol.size, value, step, holds)
+        if value < symbol.size and value > 1 and not holds(value):
+            symbol.lower = max(symbol.lower, _edge(symbol.size, value, step, holds))
+            symbol.bounded = True
 
 
 def _edge(inside: int, outside: int, step: int, holds: Callable[[int], bool]) -> int:
@@ -302,6 +304,7 @@ def report(
             "max": symbol.upper,
             "multiple_of": symbol.multiple,
             "size": example.size(symbol.axes[0]) if symbol.axes else symbol.size,
+            "bounded": symbol.bounded,
         }
         if symbol.derived:
             entry["derived"] = {example.where(a): str(e) for a, e in symbol.derived.items()}

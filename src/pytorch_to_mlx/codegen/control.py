@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.codegen import forms
 from pytorch_to_mlx.codegen.expressions import callee, name
+from pytorch_to_mlx.codegen.queries import width
 from pytorch_to_mlx.errors import CodegenError
 from pytorch_to_mlx.graph import Graph, Node, Value
 from pytorch_to_mlx.graph.ir import IF, SCAN, WHILE
@@ -164,7 +165,7 @@ class ControlFlow:
         only = next(iter(uses), None)
         if sum(uses.values()) != 1 or only not in members or only is None or only.subgraphs:
             return False
-        return len(ast.unparse(expression)) <= MAX_WIDTH
+        return width(expression) <= MAX_WIDTH
 
     def _arg(self, a: Any) -> ast.expr:
         return self.writer.renderer.arg(a)

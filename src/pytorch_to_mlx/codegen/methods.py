@@ -17,7 +17,13 @@ from pytorch_to_mlx.codegen.homes import Homes, leaf
 from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, shorten
 from pytorch_to_mlx.codegen.loops import fold_loops, return_directly
 from pytorch_to_mlx.codegen.names import argument, unique
-from pytorch_to_mlx.codegen.queries import complexity, contains, last_node, occurrences
+from pytorch_to_mlx.codegen.queries import (
+    complexity,
+    contains,
+    last_node,
+    occurrences,
+    width,
+)
 from pytorch_to_mlx.codegen.regions import Item, Region
 from pytorch_to_mlx.codegen.root_inputs import argument_names, root_arguments
 from pytorch_to_mlx.codegen.sizes import Sizes
@@ -255,13 +261,12 @@ class MethodWriter:
                 and not self.context.graph.states
             )
         if isinstance(user, Node) and (
-            user.subgraphs or (len(user.outputs) > 1 and len(ast.unparse(expression)) > 40)
+            user.subgraphs or (len(user.outputs) > 1 and width(expression) > 40)
         ):
             return False
         if self._first_argument_of_list_element(user, value):
             return False
-        text = ast.unparse(expression)
-        return len(text) <= MAX_WIDTH and complexity(expression) <= MAX_CALLS
+        return width(expression) <= MAX_WIDTH and complexity(expression) <= MAX_CALLS
 
     def _user(self, value: Value, at: int) -> Item | None:
         for item in self.region.items[at + 1 :]:

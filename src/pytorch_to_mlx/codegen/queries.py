@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from pytorch_to_mlx.codegen.regions import Region
 from pytorch_to_mlx.graph import Node, Value
@@ -17,6 +18,11 @@ def occurrences(node: Node) -> list[Value]:
     for sub in node.subgraphs.values():
         out.extend(v for v in sub.free_values() for _ in range(2))
     return out
+
+
+def width(e: ast.expr) -> int:
+    """Characters of an expression, with every placeholder counted as one letter."""
+    return len(re.sub(r"\b_[vae]\d+l?\b", "x", ast.unparse(e)))
 
 
 def complexity(e: ast.expr) -> int:

@@ -138,7 +138,8 @@ class Package:
     def _check_limits(self, where: str, size: int, symbol: str) -> None:
         limits = self.config["dims"].get("symbols", {}).get(symbol, {})
         low, high, step = limits.get("min"), limits.get("max"), limits.get("multiple_of") or 1
-        if (high is not None and size > high) or (low is not None and low > max(2, size)):
+        too_small = limits.get("bounded") and low is not None and size < low
+        if too_small or (high is not None and size > high):
             raise InputError(f"{where} must be from {low} to {high or 'any size'}, got {size}")
         if size % step:
             raise InputError(f"{where} must be a multiple of {step}, got {size}")

@@ -27,11 +27,9 @@ class MistralAttention(nn.Module):
 
     def __call__(self, x: mx.array, mask: mx.array) -> mx.array:
         B, T, _ = x.shape
-        query = self.rope(self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3))
-        key = self.rope(self.k_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3))
         out = mx.fast.scaled_dot_product_attention(
-            query,
-            key,
+            self.rope(self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3)),
+            self.rope(self.k_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3)),
             self.v_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             scale=8**-0.5,
             mask=mask,

@@ -98,11 +98,9 @@ class MixtralAttention(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         B, T, _ = x.shape
-        query = self.rope(self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3))
-        key = self.rope(self.k_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3))
         out = mx.fast.scaled_dot_product_attention(
-            query,
-            key,
+            self.rope(self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3)),
+            self.rope(self.k_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3)),
             self.v_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             scale=8**-0.5,
             mask="causal",
@@ -142,10 +140,9 @@ class MixtralSparseMoeBlock(nn.Module):
         B, T, _ = x.shape
         x = x.reshape(-1, 32)
         router_top_value, router_indices = topk(mx.softmax(self.gate(x), axis=-1), 2, -1)
-        x = self.experts(
+        return self.experts(
             router_indices, x, router_top_value / mx.sum(router_top_value, axis=-1, keepdims=True)
-        )
-        return x.reshape(B, T, 32)
+        ).reshape(B, T, 32)
 
 
 class MixtralDecoderLayer(nn.Module):

@@ -24,9 +24,11 @@ class T5AttentionWithRelativeAttentionBias(nn.Module):
         positions = mx.arange(T)
         positions = positions[None] - positions[:, None]
         h = mx.abs(positions)
-        y = (mx.log(h.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(mx.int64)
-        h = (positions > 0).astype(mx.int64) * 16 + mx.where(h < 8, h, mx.minimum(y + 8, 15))
-        position_bias = self.relative_attention_bias(h).transpose(2, 0, 1)[None]
+        y = (mx.log(h.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(mx.int64) + 8
+        relative_attention_bias = self.relative_attention_bias(
+            (positions > 0).astype(mx.int64) * 16 + mx.where(h < 8, h, mx.minimum(y, 15))
+        )
+        position_bias = relative_attention_bias.transpose(2, 0, 1)[None]
         out = mx.fast.scaled_dot_product_attention(
             self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
@@ -77,13 +79,11 @@ class T5AttentionWithRelativeAttentionBias2(nn.Module):
         positions = positions[None] - positions[:, None]
         positions = -mx.minimum(positions, mx.zeros_like(positions))
         h = (mx.log(positions.astype(mx.float32) / 16) / 2.0794415416798357 * 16).astype(mx.int64)
-        relative_attention_bias = self.relative_attention_bias(
+        position_bias = self.relative_attention_bias(
             mx.where(positions < 16, positions, mx.minimum(h + 16, 31))
-        )
+        )[:, :, None]
         h = mx.where(
-            mx.tri(T, T, dtype=mx.bool_)[..., None, None],
-            relative_attention_bias[:, :, None],
-            -3.4028234663852886e38,
+            mx.tri(T, T, dtype=mx.bool_)[..., None, None], position_bias, -3.4028234663852886e38
         )
         mask = h.transpose(2, 3, 0, 1)
         out = mx.fast.scaled_dot_product_attention(
