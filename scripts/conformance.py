@@ -94,12 +94,17 @@ def read_record() -> dict[str, Any]:
     return dict(json.loads(RECORD.read_text(encoding="utf-8"))) if RECORD.is_file() else {}
 
 
+def _relative(text: str) -> str:
+    """Paths below the repository without where it lies on this machine."""
+    return text.replace(f"{ROOT}{os.sep}", "")
+
+
 def write_record(record: dict[str, Any], order: list[str]) -> None:
     """The record in order of torch's table, one entry a line, and the table made of it."""
     lines = [f"{json.dumps(n)}: {json.dumps(record[n])}" for n in order if n in record]
     RECORD.parent.mkdir(exist_ok=True)
-    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    TABLE.write_text(table(record, order), encoding="utf-8")
+    RECORD.write_text(_relative("{\n" + ",\n".join(lines) + "\n}\n"), encoding="utf-8")
+    TABLE.write_text(_relative(table(record, order)), encoding="utf-8")
 
 
 def table(record: dict[str, Any], order: list[str]) -> str:
