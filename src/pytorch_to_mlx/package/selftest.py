@@ -117,6 +117,7 @@ def test_source() -> str:
 
 def readme(config: dict[str, Any], report: dict[str, Any]) -> str:
     """What the package is, how to run it, and what was measured."""
+    version = config["versions"]["pytorch_to_mlx"]
     inputs = ", ".join(i["name"] for i in config["inputs"])
     rows = "\n".join(
         f"| `{t['name']}` | {t.get('dtype', t.get('kind'))} | {t.get('shape', '')} |"
@@ -127,8 +128,7 @@ def readme(config: dict[str, Any], report: dict[str, Any]) -> str:
     )
     return f"""# {config["name"]} in MLX
 
-Converted from {config["source"]["description"]} by pytorch_to_mlx
-{config["versions"]["pytorch_to_mlx"]}:
+Converted from {config["source"]["description"]} by pytorch_to_mlx {version}:
 {config["parameters"]:,} parameters, {config["dtype"]}.
 
 ```python
