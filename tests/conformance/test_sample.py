@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,15 @@ def passing() -> list[str]:
     return [name for name, verdict in record.items() if verdict == "pass"][::EVERY]
 
 
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """torch's sample generators, left part-way, complain when collected: let it be here."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("collected")
 @pytest.mark.parametrize("name", passing())
 def test_entry_still_passes(name: str) -> None:
     assert judge(name, count=2) == "pass"
