@@ -120,6 +120,8 @@ def agree(first: ReferenceOutput, second: ReferenceOutput) -> bool:
         return bool(np.array_equal(a, b))
     finite = np.isfinite(a)
     scale = float(np.abs(a[finite]).max()) if finite.any() else 0.0
+    # Only for a warning about a wrong trace, which is off by far more than rounding; validation
+    # has its own, tighter limits.
     tolerance = 5e-2 if first.dtype in ("float16", "bfloat16") else 1e-3
     return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True))
 
