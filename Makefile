@@ -41,7 +41,8 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix $(wildcard $(CODE))
 	$(BIN)/ruff format $(wildcard $(CODE))
 
-# torch's whole operator table through the conversion; about half an hour.
+# torch's whole operator table and every architecture through the conversion, and docs/coverage.md
+# from the records; about an hour.
 conformance: $(STAMP)
 	$(BIN)/python scripts/conformance.py
 

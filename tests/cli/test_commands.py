@@ -303,7 +303,7 @@ def test_coverage_lists_real_ops() -> None:
     names = [name for family in facts["families"].values() for name in family]
     assert any(name.startswith("aten.add") for name in names)
     assert facts["core"]["lowered"] + len(facts["core"]["missing"]) == facts["core"]["total"]
-    assert "# Op coverage" in run("coverage", "--markdown").stdout
+    assert "# Coverage" in run("coverage", "--markdown").stdout
     assert "core ATen" in run("coverage").stdout
 
 

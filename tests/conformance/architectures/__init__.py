@@ -1,0 +1,1 @@
+"""Tiny random models of real architectures, and the judge of their conversion."""

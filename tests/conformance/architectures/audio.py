@@ -1,0 +1,3 @@
+"""Architectures of the audio kind."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Architectures of the multimodal kind."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Architectures of the vision kind."""
+
+from __future__ import annotations
