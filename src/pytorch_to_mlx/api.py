@@ -121,6 +121,7 @@ def _capture(
     timings: reporting.Timings,
 ) -> tuple[OpenedSource, Captured]:
     from pytorch_to_mlx.capture.export import capture_module, capture_program
+    from pytorch_to_mlx.codegen.size_names import asked_names
     from pytorch_to_mlx.sources.detect import open_source
 
     with timings("open"), bars.stage("open"):
@@ -139,6 +140,7 @@ def _capture(
                 opened.module, tuple(args), dict(kwargs or {}), dynamic_shapes=shapes
             )
         captured = _decompose(captured)
+    captured.size_names = asked_names(shapes, captured.in_tree)
     captured.warnings.extend(opened.notes)
     captured.warnings.extend(reporting.narrowed(captured))
     return opened, captured
@@ -188,8 +190,11 @@ def _optimise(graph: Graph, captured: Captured, *, fold_batch_norm: bool) -> lis
 
 
 def _job(graph: Graph, captured: Captured, opened: OpenedSource) -> Job:
+    from pytorch_to_mlx.codegen.size_names import name_sizes, renamed_dims
     from pytorch_to_mlx.codegen.source import emit
 
+    name_sizes(graph, captured.size_names)
+    captured.dims = renamed_dims(captured.dims, graph.size_names)
     code = emit(graph)
     versions = reporting.torch_versions()
     source = {"kind": opened.kind, "description": opened.description, "sha256": opened.sha256}

@@ -45,6 +45,8 @@ class Captured:
     "static": [{"where": "x:1", "size": 80, "reason": ...}]}``; ``max`` is ``None`` where unbounded,
     ``size`` the example's.
 
+    ``size_names`` are the names that the user gave to dims, by input name and axis.
+
     ``example_inputs`` holds the example tensors by input name, as the user gave them.
     ``persistent`` names the tensors of the source's state dict (not constants, nor state that was a
     plain attribute).
@@ -61,6 +63,7 @@ class Captured:
     classes: dict[str, str] = field(default_factory=dict)
     signatures: dict[str, list[str]] = field(default_factory=dict)
     dims: dict[str, Any] = field(default_factory=dict)
+    size_names: dict[tuple[str, int], str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     user_files: tuple[str, ...] = ()
     bound: Bound = field(default_factory=dict)

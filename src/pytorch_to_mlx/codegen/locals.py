@@ -28,6 +28,7 @@ _SHORT |= {
     "embeddings": "x",
     "embedding_output": "x",
 }
+_UNREADABLE = frozenset("lo")  # look like digits
 _SUFFIX = re.compile(r"(_states|_state|_layer|_tensor)$")
 _BY_TARGET = {
     "mx.fast.scaled_dot_product_attention": "out",
@@ -72,6 +73,8 @@ def base_name(value: Value, producer: Node | None) -> str:
 def shorten(name: str) -> str:
     """``query_states`` -> ``query``, ``hidden_states`` -> ``x``; trace numbering goes."""
     name = re.sub(r"_\d+$", "", name.lower())
+    if name in _UNREADABLE:
+        return ""
     if name in _SHORT:
         return _SHORT[name]
     return argument(_SUFFIX.sub("", name)) if name else ""

@@ -26,6 +26,7 @@ from pytorch_to_mlx.codegen.queries import (
 )
 from pytorch_to_mlx.codegen.regions import Item, Region
 from pytorch_to_mlx.codegen.root_inputs import argument_names, root_arguments
+from pytorch_to_mlx.codegen.size_names import names_in
 from pytorch_to_mlx.codegen.sizes import Sizes
 from pytorch_to_mlx.codegen.source_names import assigned_names, enclosing_class
 from pytorch_to_mlx.graph import Graph, Node, Param, Tree, Value
@@ -83,7 +84,7 @@ class MethodWriter:
             arrays += [v for v in context.graph.inputs if v not in arrays]
         self.arrays = arrays
         self.given = set(arrays)
-        self.sizes = Sizes(arrays)
+        self.sizes = Sizes(arrays, names_in(context.graph, is_root=self.is_root))
         self.renderer = Renderer(self.value, self.sizes.expression)
         self.counts = self._count_uses()
 

@@ -5,12 +5,13 @@ it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sympy
 
 from pytorch_to_mlx.codegen.expressions import name
+from pytorch_to_mlx.codegen.size_names import axis_name
 from pytorch_to_mlx.graph import Value
 from pytorch_to_mlx.graph.dims import FloorDiv, dims_equal, is_static, python_source
 
@@ -18,11 +19,12 @@ from pytorch_to_mlx.graph.dims import FloorDiv, dims_equal, is_static, python_so
 class Sizes:
     """Resolves size expressions against the shapes of the arrays a method can see.
 
-    ``bound`` are symbols that already have a variable (host values made in the method or passed to
-    it).
+    ``names`` says what symbols are called. ``bound`` are symbols that already have a variable (host
+    values made in the method or passed to it).
     """
 
-    def __init__(self, arrays: Sequence[Value]) -> None:
+    def __init__(self, arrays: Sequence[Value], names: Mapping[str, str]) -> None:
+        self.names = names
         self.arrays = [v for v in arrays if v.kind == "array" and v.shape]
         self.needed: list[sympy.Expr] = []
         self.bound: dict[sympy.Symbol, str] = {
@@ -116,32 +118,30 @@ class Sizes:
                 continue
             value, axis = self.atoms[atom]
             by_array.setdefault(value, {})[axis] = atom
-        names: dict[str, str] = {}
+        names = self._atom_names(by_array, index, taken)
         statements: list[tuple[Value, ast.stmt]] = []
         for value, axes in by_array.items():
-            for axis, atom in sorted(axes.items()):
-                names[f"_a{index[atom]}"] = axis_name(value, axis, taken)
-                taken.add(names[f"_a{index[atom]}"])
             labels = {axis: names[f"_a{index[atom]}"] for axis, atom in axes.items()}
             statements.append((value, _unpack(variable_of(value), value.ndim, labels)))
         return statements, names
 
-
-def axis_name(value: Value, axis: int, taken: set[str]) -> str:
-    """A short name for an axis's size (``B``, ``T``, ``H``, ``W``, ...) that is not taken."""
-    rank = value.ndim
-    labels = {1: "N", 2: "BT", 3: "BTC", 4: "BHWC", 5: "BDHWC"}.get(rank, "")
-    label = labels[axis] if axis < len(labels) else "N"
-    if rank == 4 and is_static(value.dims[1]) and axis >= 2:
-        image = int(value.dims[1]) > 1 and not any(is_static(d) for d in value.dims[2:])
-        label = ("HW" if image else "TS")[axis - 2]
-    for candidate in (label, {"T": "S", "B": "N"}.get(label, label + "2")):
-        if candidate not in taken:
-            return candidate
-    n = 2
-    while f"{label}{n}" in taken:
-        n += 1
-    return f"{label}{n}"
+    def _atom_names(
+        self,
+        by_array: Mapping[Value, Mapping[int, sympy.Expr]],
+        index: Mapping[sympy.Expr, int],
+        taken: set[str],
+    ) -> dict[str, str]:
+        """Placeholder to name: a symbol has the model's name for it, another size one by role."""
+        found = [(v, axis, atom) for v, axes in by_array.items() for axis, atom in axes.items()]
+        found.sort(key=lambda f: (not isinstance(f[2], sympy.Symbol), index[f[2]]))
+        names: dict[str, str] = {}
+        for value, axis, atom in found:
+            wanted = self.names.get(atom.name, "") if isinstance(atom, sympy.Symbol) else ""
+            if not wanted or wanted in taken:
+                wanted = axis_name(value, axis, taken | set(self.names.values()))
+            names[f"_a{index[atom]}"] = wanted
+            taken.add(wanted)
+        return names
 
 
 def _unpack(array: ast.expr, rank: int, labels: dict[int, str]) -> ast.stmt:

@@ -15,7 +15,7 @@ from pytorch_to_mlx.codegen.homes import Homes, find_homes, leaf
 from pytorch_to_mlx.codegen.library import library_source
 from pytorch_to_mlx.codegen.methods import Context, Method, MethodWriter
 from pytorch_to_mlx.codegen.regions import Region, build_regions
-from pytorch_to_mlx.codegen.sizes import axis_name
+from pytorch_to_mlx.codegen.size_names import name_sizes, names_of
 from pytorch_to_mlx.codegen.source_names import class_line
 from pytorch_to_mlx.errors import CodegenError
 from pytorch_to_mlx.graph import Graph, Param, Tree, Value
@@ -54,6 +54,8 @@ def emit(graph: Graph, *, description: str = "") -> ModelCode:
     Raises:
         CodegenError: a node has no written form, or the written file is no valid Python.
     """
+    if not graph.size_names:
+        name_sizes(graph, {})
     homes = find_homes(graph)
     root = build_regions(graph, homes)
     regions = root.walk()
@@ -222,7 +224,7 @@ def _signature_text(graph: Graph) -> str:
     """Dtypes and shapes of inputs and outputs, sizes named as the method's body would name them."""
     from pytorch_to_mlx.graph.ir import iter_values
 
-    names = _size_names(graph)
+    names = names_of(graph)
     lines = [f"{v.hint}: {_type(v, names)}" for v in graph.inputs if v.kind == "array"]
     outs = [_type(v, names) for v in iter_values(graph.ret.args[: _outputs(graph)])]
     if len(outs) > 3:
@@ -232,15 +234,6 @@ def _signature_text(graph: Graph) -> str:
         return text
     indented = "".join(f"\n            {line}" for line in lines)
     return f"Takes and gives:{indented}\n            -> {', '.join(outs)}\n        "
-
-
-def _size_names(graph: Graph) -> dict[sympy.Symbol, str]:
-    names: dict[sympy.Symbol, str] = {}
-    for v in graph.inputs:
-        for axis, d in enumerate(v.shape or ()):
-            if isinstance(d, sympy.Symbol) and d not in names:
-                names[d] = axis_name(v, axis, set(names.values()))
-    return names
 
 
 def _type(v: Value, names: dict[sympy.Symbol, str]) -> str:

@@ -344,6 +344,8 @@ class Graph:
     replaced: dict[Value, Value] = field(default_factory=dict)  # what passes put in a value's place
     name: str = "Model"
     notes: list[str] = field(default_factory=list)
+    size_names: dict[str, str] = field(default_factory=dict)  # size symbol -> what it is called
+    asked_sizes: set[str] = field(default_factory=set)  # those that the user named
 
     @property
     def ret(self) -> Node:

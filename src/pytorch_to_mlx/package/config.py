@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+import sympy
+
+from pytorch_to_mlx.codegen.size_names import names_of
 from pytorch_to_mlx.codegen.source import ModelCode
 from pytorch_to_mlx.graph import Graph, Value
 from pytorch_to_mlx.graph.dims import is_static, python_source
@@ -16,16 +20,18 @@ from pytorch_to_mlx.version import __version__
 FORMAT = 1
 
 
-def shape_json(value: Value) -> list[int | str]:
-    """Sizes as numbers, symbols and expressions as Python source."""
-    return [int(d) if is_static(d) else python_source(d, {}) for d in value.dims]
+def shape_json(value: Value, names: Mapping[sympy.Symbol, str]) -> list[int | str]:
+    """Sizes as numbers, names and expressions as Python source."""
+    return [int(d) if is_static(d) else python_source(d, names) for d in value.dims]
 
 
-def tensor_json(value: Value, index: int, name: str) -> dict[str, Any]:
+def tensor_json(
+    value: Value, index: int, name: str, names: Mapping[sympy.Symbol, str]
+) -> dict[str, Any]:
     out: dict[str, Any] = {"index": index, "name": name}
     if value.kind != "array":
         return {**out, "kind": value.kind}
-    return {**out, "dtype": str(value.dtype), "shape": shape_json(value)}
+    return {**out, "dtype": str(value.dtype), "shape": shape_json(value, names)}
 
 
 def build_config(
@@ -39,15 +45,16 @@ def build_config(
     """The configuration as plain data; equal for equal conversions."""
     assert graph.in_tree is not None
     assert graph.out_tree is not None
+    names = names_of(graph)
     inputs = [
-        tensor_json(v, index, name)
+        tensor_json(v, index, name, names)
         for v, (index, name) in zip(graph.inputs, trees.leaf_names(graph.in_tree), strict=True)
     ]
     outputs = []
     for index, name in trees.leaf_names(graph.out_tree):
         value = graph.ret.args[index]
         if isinstance(value, Value):
-            outputs.append(tensor_json(value, index, name))
+            outputs.append(tensor_json(value, index, name, names))
     return {
         "format": FORMAT,
         "name": graph.name,

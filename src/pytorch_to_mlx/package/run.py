@@ -128,6 +128,7 @@ class Package:
                         f"{where} must be {dim}, got {size}", hint="it was static at conversion"
                     )
                 if isinstance(dim, str) and dim.isidentifier():
+                    where = f"dim {axis} of {spec['name']!r} ({dim})"
                     self._check_limits(where, size, dim)
                     if seen.setdefault(dim, (size, where))[0] != size:
                         raise InputError(
