@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def capture_module(
     *,
     dynamic_shapes: Any = "auto",
     progress: Progress | None = None,
-    probe_seconds: float = 60.0,
+    probe_seconds: float = 30.0,
 ) -> Captured:
     """Exports a module in eval mode and normalises the program; the module is left as it was.
 
@@ -96,13 +97,14 @@ class _Session:
     warnings: list[str] = field(default_factory=list)
     lift: list[Slot] = field(default_factory=list)
     outputs: Outputs = field(default_factory=Outputs)
+    seconds: float = 0.0  # of one call on the example inputs
     advance: Callable[[], None] = lambda: None
 
     def run(self, snapshot: Snapshot, dynamic_shapes: Any) -> Captured:
         self.snapshot = snapshot
         self._first_call()
         self.example = Example(self.arguments)
-        self.prober = Prober(self.example, self._probe, self.probe_seconds)
+        self.prober = Prober(self.example, self._probe, self.probe_seconds, self.seconds)
         with plain_interface(self.module, self.arguments):
             state = find_state(self.module, self._flat_call, snapshot)
         snapshot.restore()
@@ -139,7 +141,8 @@ class _Session:
         make = program_reference(
             captured.program, self.example.leaves, self.example.names, captured.output_names
         )
-        pairs = zip(captured.reference()(), make(None)(), strict=True)
+        captured.example_outputs = captured.reference()()
+        pairs = zip(captured.example_outputs, make(None)(), strict=True)
         wrong = [a.name for a, b in pairs if not agree(a, b)]
         if wrong and not draws_randomly(captured.program):
             captured.warnings.append(
@@ -177,9 +180,11 @@ class _Session:
 
     def _call_once(self) -> Outputs:
         arguments = Example(self.arguments).resized({})
+        start = time.perf_counter()
         with plain_interface(self.module, arguments) as outputs:
             try:
                 self.module(*arguments.args, **arguments.kwargs)
+                self.seconds = time.perf_counter() - start
             except Exception as error:
                 file, line, text = user_line(error)
                 where = f" in `{text}`" if text else ""
@@ -201,11 +206,11 @@ class _Session:
         leaves = pytree.tree_leaves(self.module(*now.args, **now.kwargs))
         return [x.clone() if isinstance(x, torch.Tensor) else x for x in leaves]
 
-    def _probe(self, arguments: Arguments) -> None:
-        """Raises what the model raises, and where a state would change its shape."""
+    def _probe(self, arguments: Arguments, mode: AbstractContextManager[Any]) -> None:
+        """Calls the model within ``mode``; raises what it raises, or that a state changes shape."""
         shapes = {slot.full_name: tuple(slot.value.shape) for slot in self.lift}
         try:
-            with quiet(), plain_interface(self.module, arguments):
+            with quiet(), plain_interface(self.module, arguments), mode:
                 self.module(*arguments.args, **arguments.kwargs)
             for slot in self.lift:
                 store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
@@ -335,7 +340,7 @@ class _Session:
         return again
 
     def _warn_if_slow(self) -> None:
-        if self.prober.exhausted:
+        if self.prober.untried:
             self.warnings.append(
                 f"the model is slow: after {self.prober.spent:.0f} s no more sizes were tried"
             )

@@ -16,7 +16,7 @@ from pytorch_to_mlx.graph import Tree
 if TYPE_CHECKING:
     import torch
 
-    from pytorch_to_mlx.capture.reference import Reference
+    from pytorch_to_mlx.capture.reference import Reference, ReferenceOutput
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _PYTHON = sysconfig.get_paths()["stdlib"]
@@ -48,6 +48,7 @@ class Captured:
     ``size_names`` are the names that the user gave to dims, by input name and axis.
 
     ``example_inputs`` holds the example tensors by input name, as the user gave them.
+    ``example_outputs`` is what the source made of them (one call), where capture ran it.
     ``persistent`` names the tensors of the source's state dict (not constants, nor state that was a
     plain attribute).
     """
@@ -69,6 +70,7 @@ class Captured:
     bound: Bound = field(default_factory=dict)
     output_names: list[str] = field(default_factory=list)
     example_inputs: dict[str, torch.Tensor] = field(default_factory=dict)
+    example_outputs: list[ReferenceOutput] | None = None
     persistent: set[str] = field(default_factory=set)
     make_reference: Callable[[str | None], Reference] | None = None
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture.explain import first_line
+from pytorch_to_mlx.capture.fake import without_data
 from pytorch_to_mlx.capture.structure import Arguments
 from pytorch_to_mlx.capture.tree import named_leaves
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 Axis = tuple[int, int]  # (leaf, dimension)
 Sizes = dict[Axis, int]
 
+_SLOW = 0.5  # seconds of one call from which fake tensors are tried first
 _TRACE_SIZES = (3, 5, 7, 11, 13)  # for dims that the example has at 1; primes collide least
 
 
@@ -76,36 +79,59 @@ def resize(tensor: Any, dim: int, size: int) -> Any:
 
 @dataclass
 class Prober:
-    """Runs the original at other sizes; ``call`` raises for sizes that it refuses.
+    """Tries the original at other sizes; ``call(arguments, mode)`` raises for those it refuses.
 
-    Within ``budget`` seconds; after that nothing more is tried and sizes count as accepted, so that
-    a slow model loses no dynamic dim.
+    A slow model (``seconds`` for one call) is tried on fake tensors first, which finds what its
+    shapes refuse. Real calls are made within ``budget`` seconds, none that takes a tenth of them;
+    otherwise fake ones are believed, and where those are impossible sizes count as accepted: a slow
+    model loses no dynamic dim.
     """
 
     example: Example
-    call: Callable[[Arguments], Any]
+    call: Callable[[Arguments, AbstractContextManager[Any]], Any]
     budget: float = 60.0
+    seconds: float = 0.0
     spent: float = 0.0
+    untried: bool = False  # some sizes were accepted unseen
     seen: dict[tuple[tuple[Axis, int], ...], str] = field(default_factory=dict)
-
-    @property
-    def exhausted(self) -> bool:
-        return self.spent > self.budget
 
     def refusal(self, sizes: Mapping[Axis, int]) -> str:
         """Why the original refuses these sizes; empty when it accepts them."""
         key = tuple(sorted(sizes.items()))
         if key not in self.seen:
-            if self.exhausted:
-                return ""
-            start = time.perf_counter()
-            try:
-                self.call(self.example.resized(sizes))
-                self.seen[key] = ""
-            except Exception as error:  # noqa: BLE001 - whatever the user's model raises is its refusal
-                self.seen[key] = first_line(error)
-            self.spent += time.perf_counter() - start
+            self.seen[key] = self._refusal(sizes)
         return self.seen[key]
+
+    def _refusal(self, sizes: Mapping[Axis, int]) -> str:
+        arguments = self.example.resized(sizes)
+        if self.seconds > _SLOW and self._works_fake:
+            if refused := self._refused_without_data(arguments):
+                return refused
+            cost = self.seconds * self._growth(arguments)
+            if cost > self.budget / 10 or self.spent + cost > self.budget:
+                return ""
+        elif self.spent > self.budget:
+            self.untried = True
+            return ""
+        start = time.perf_counter()
+        refused = _raises(lambda: self.call(arguments, nullcontext()))
+        self.spent += time.perf_counter() - start
+        return refused
+
+    @cached_property
+    def _works_fake(self) -> bool:
+        """Whether the model runs on fake tensors at all: at the example's own sizes."""
+        return not self._refused_without_data(self.example.resized({}))
+
+    def _refused_without_data(self, arguments: Arguments) -> str:
+        mode, fakes = without_data(arguments)
+        return _raises(lambda: self.call(fakes, mode))
+
+    def _growth(self, arguments: Arguments) -> float:
+        """How many times larger than the example the inputs are, at least 1."""
+        now = Example(arguments).tensors.values()
+        before = sum(t.numel() for t in self.example.tensors.values())
+        return max(1.0, sum(t.numel() for t in now) / max(before, 1))
 
     def refuses_others(self, axes: Iterable[Axis], base: Mapping[Axis, int]) -> str:
         """Why the original refuses these (equal) dims at any other size together; or empty."""
@@ -118,6 +144,15 @@ class Prober:
                 return ""
             reason = reason or refusal
         return reason
+
+
+def _raises(call: Callable[[], Any]) -> str:
+    """The first line of what it raises; empty for nothing."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - whatever the user's model raises is its refusal
+        return first_line(error) or type(error).__name__
+    return ""
 
 
 @dataclass

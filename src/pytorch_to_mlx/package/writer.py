@@ -93,7 +93,11 @@ def golden_arrays(job: Job) -> dict[str, mx.array]:
     calls = 2 if job.config["states"] else 1
     names = [i["name"] for i in job.config["inputs"]]
     inputs = job.captured.example_inputs
-    results = job.captured.reference().sequence([{}] * calls)
+    known = job.captured.example_outputs
+    if known is not None and calls == 1:
+        results = [known]
+    else:
+        results = job.captured.reference().sequence([{}] * calls)
     out: dict[str, mx.array] = {}
     for call, outputs in enumerate(results):
         for name in names:
