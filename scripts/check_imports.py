@@ -19,13 +19,14 @@ PACKAGE = "pytorch_to_mlx"
 MAX_LINES = 420
 
 #: Rooms everyone may use: they know nothing of the others.
-SHARED = {"errors", "progress", "blas", "version"}
+SHARED = {"errors", "files", "progress", "blas", "version"}
 
 #: What each room may import of the others; rooms not listed (api, cli) may import any.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "blas": set(),
     "version": set(),
+    "files": set(),
     "progress": set(),
     "ops": set(),
     "graph": {

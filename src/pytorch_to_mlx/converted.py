@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import mlx.nn as nn
 
+from pytorch_to_mlx.files import write_text
 from pytorch_to_mlx.package import selftest
 from pytorch_to_mlx.package.folder import beside
 from pytorch_to_mlx.package.run import Package
@@ -83,9 +84,7 @@ class Converted:
         from pytorch_to_mlx.report.build import write_report
 
         write_report(self.report, self.path)
-        (self.path / "README.md").write_text(
-            selftest.readme(self.config, self.report), encoding="utf-8"
-        )
+        write_text(self.path / "README.md", selftest.readme(self.config, self.report))
 
     def __repr__(self) -> str:
         name, count = self.config["name"], self.config["parameters"]

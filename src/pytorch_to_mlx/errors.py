@@ -141,7 +141,7 @@ class ValidationError(ConversionError):
 
 def _line(message: str, op: str, module_path: str, origin: str, hint: str) -> str:
     """One line: what, where, what to do; facts that the message already tells are not repeated."""
-    text = " ".join(message.split("\n")).strip() if message else ""
+    text = _printable(message)
     if op and op not in text:
         text = f"{op}: {text}" if text else op
     where = []
@@ -154,4 +154,12 @@ def _line(message: str, op: str, module_path: str, origin: str, hint: str) -> st
     if hint:
         joint = ". " if hint[0].isupper() else "; "
         text = f"{text.rstrip('. ')}{joint}{hint}"
-    return text
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    """One line that a terminal can show, whatever names are in it."""
+    text = " ".join(text.split("\n")).strip()
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

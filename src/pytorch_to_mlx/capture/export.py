@@ -28,7 +28,7 @@ from pytorch_to_mlx.capture.sizes import Axis, Example, Plan, Prober, Sizes, mak
 from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
 from pytorch_to_mlx.capture.state import Slot, find_state, lifted
 from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
-from pytorch_to_mlx.errors import CaptureError
+from pytorch_to_mlx.errors import CaptureError, ConversionError
 
 if TYPE_CHECKING:
     import torch
@@ -175,7 +175,7 @@ class _Session:
         now = self.arguments
         kwargs = {**now.kwargs, name: value}
         self.arguments = Arguments(
-            now.args, kwargs, [*now.names, (name, None)], [*now.rebuilds, None]
+            now.args, kwargs, [*now.names, (name, None)], [*now.rebuilds, None], now.own_keys
         )
 
     def _call_once(self) -> Outputs:
@@ -185,6 +185,8 @@ class _Session:
             try:
                 self.module(*arguments.args, **arguments.kwargs)
                 self.seconds = time.perf_counter() - start
+            except ConversionError:
+                raise
             except Exception as error:
                 file, line, text = user_line(error)
                 where = f" in `{text}`" if text else ""

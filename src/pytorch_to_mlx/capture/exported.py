@@ -13,7 +13,7 @@ from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.reference import program_reference
 from pytorch_to_mlx.capture.sizes import Example
 from pytorch_to_mlx.capture.structure import Arguments, to_plain
-from pytorch_to_mlx.errors import CaptureError, InputError
+from pytorch_to_mlx.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -44,14 +44,8 @@ def capture_program(
     with stage as counter:
         warnings: list[str] = []
         with _inference(program, warnings):
-            try:
-                with quiet():
-                    captured = assemble(program)
-            except Exception as error:
-                raise CaptureError(
-                    f"torch cannot decompose this program: {str(error).splitlines()[0]}",
-                    hint="Export it again with this version of torch",
-                ) from error
+            with quiet():
+                captured = assemble(program)
             if counter is not None:
                 counter.advance()
             example, leaves = _example(program, args, kwargs, warnings)

@@ -13,11 +13,13 @@ from pytorch_to_mlx.capture.calls import (
     follow,
     number_calls,
 )
+from pytorch_to_mlx.capture.explain import first_line
 from pytorch_to_mlx.capture.program import Bound, Captured
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.structure import Arguments
 from pytorch_to_mlx.capture.tensors import collect_tensors, name_constants
 from pytorch_to_mlx.capture.tree import Mark, input_tree, marked, output_tree, plain
+from pytorch_to_mlx.errors import CaptureError
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +33,21 @@ def assemble(
     module: nn.Module | None = None,
     recorder: Recorder | None = None,
 ) -> Captured:
-    """Decomposes a program and gathers names; ``module`` and ``recorder`` know what it lacks."""
+    """Decomposes a program and gathers names; ``module`` and ``recorder`` know what it lacks.
+
+    Raises:
+        CaptureError: torch cannot decompose it.
+    """
     marks = recorder.marks(program) if recorder is not None else {}
     calls = recorder.calls if recorder is not None else {}
-    with _without_signatures(program):
-        normal = program.run_decompositions({})
+    try:
+        with _without_signatures(program):
+            normal = program.run_decompositions({})
+    except Exception as error:
+        raise CaptureError(
+            f"torch cannot decompose this program: {first_line(error)}",
+            hint="Export it again with this version of torch (--debug shows torch's traceback)",
+        ) from error
     names = follow(program.graph, normal.graph)
     classes, signatures, module_aliases = module_facts(module)
     numbered = number_calls(normal, module_aliases, calls)

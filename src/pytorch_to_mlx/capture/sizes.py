@@ -33,7 +33,7 @@ class Example:
 
         self.arguments = arguments
         self.leaves, self.spec = pytree.tree_flatten(arguments.values())
-        self.names = [n for k, v in arguments.by_name().items() for n, _ in named_leaves(v, k)]
+        self.names = [n for n, _ in named_leaves(arguments.by_name())]
         if len(self.names) != len(self.leaves):  # a pytree node that is no plain container
             self.names = [f"input_{i}" for i in range(len(self.leaves))]
         self.tensors = {i: t for i, t in enumerate(self.leaves) if isinstance(t, torch.Tensor)}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.graph import Tree
+from pytorch_to_mlx.graph.leaf_names import join
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +26,6 @@ def build_tree(value: Any, leaf: Callable[[str, Any], Tree], name: str = "") -> 
         children = tuple(build_tree(v, leaf, join(name, i)) for i, v in enumerate(value))
         return Tree("tuple" if isinstance(value, tuple) else "list", children=children)
     return leaf(name, value)
-
-
-def join(name: str, key: Any) -> str:
-    return f"{name}.{key}" if name else str(key)
 
 
 def named_leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -110,7 +107,8 @@ def output_tree(program: torch.export.ExportedProgram) -> tuple[Tree, list[str]]
         return Tree("leaf", index=mark.index)
 
     tree = build_tree(plain(marked(program.call_spec.out_spec)), leaf)
-    return tree, [f"output.{n}" if n.isdigit() else n for n in names]
+    taken = set(names)
+    return tree, [f"output.{n}" if n.isdigit() and f"output.{n}" not in taken else n for n in names]
 
 
 def plain(value: Any) -> Any:

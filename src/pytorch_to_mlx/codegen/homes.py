@@ -244,7 +244,7 @@ def _dissolve(
     lists = {
         p
         for p, kids in children.items()
-        if p and p not in layers and all(k.isdigit() for k in kids)
+        if p and p not in layers and all(k.isascii() and k.isdigit() for k in kids)
     }
     size = Counter(f.key for fs in frames.values() for f in fs)
     drop = set()

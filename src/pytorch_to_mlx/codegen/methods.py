@@ -341,6 +341,7 @@ class MethodWriter:
             | set(self.context.used_ops)
             | {"mx", "nn", "math"}
         )
+        reserved |= set(self._argument_names(names)) - set(names.values())  # nests, taken apart
         allocator = Allocator(reserved)
         local = allocator.allocate(body, names, self.wanted, set())
         substitute = Substitute({**local, **bind_names, **extra_names})

@@ -39,12 +39,20 @@ def root_arguments(graph: Graph, sized: set[Value]) -> Arguments:
         for key, child in zip(keys, nest.children, strict=True):
             unpack(ast.Subscript(at, ast.Constant(key), ast.Load()), child)
 
-    for key, child in zip(tree.keys, tree.children, strict=True):
+    for own, child in zip(_arguments(tree), tree.children, strict=True):
         if child.kind == "leaf":
-            names[f"_v{values[child.index].id}"] = argument(key)
+            names[f"_v{values[child.index].id}"] = own
         elif has_leaf(child):
-            unpack(name(argument(key)), child)
+            unpack(name(own), child)
     return names, prologue, wanted
+
+
+def _arguments(tree: Tree) -> list[str]:
+    """A name for each of forward's arguments; ``x`` and ``_x`` must not become one."""
+    found: list[str] = []
+    for key in tree.keys:
+        found.append(unique(argument(str(key)), found))
+    return found
 
 
 def argument_names(graph: Graph) -> list[str]:
@@ -52,8 +60,8 @@ def argument_names(graph: Graph) -> list[str]:
     tree = graph.in_tree
     if tree is None:
         return list(root_arguments(graph, set())[0].values())
-    pairs = zip(tree.keys, tree.children, strict=True)
-    return [argument(k) for k, child in pairs if has_leaf(child)]
+    pairs = zip(_arguments(tree), tree.children, strict=True)
+    return [own for own, child in pairs if has_leaf(child)]
 
 
 def has_leaf(tree: Tree) -> bool:

@@ -18,6 +18,7 @@ from pytorch_to_mlx.codegen.regions import Region, build_regions
 from pytorch_to_mlx.codegen.size_names import name_sizes, names_of
 from pytorch_to_mlx.codegen.source_names import class_line
 from pytorch_to_mlx.errors import CodegenError
+from pytorch_to_mlx.files import printable
 from pytorch_to_mlx.graph import Graph, Param, Tree, Value
 from pytorch_to_mlx.graph.dims import python_source
 
@@ -131,8 +132,8 @@ def _docstring(code: ClassCode, graph: Graph) -> str:
             for file, _ in reversed(node.origin.stack):
                 line = class_line(file, cls)
                 if line:
-                    return f"{cls} ({Path(file).name}:{line})."
-    return f"{cls or code.name}."
+                    return f"{printable(cls)} ({printable(Path(file).name)}:{line})."
+    return f"{printable(cls) or code.name}."
 
 
 def _constructor(
@@ -225,7 +226,7 @@ def _signature_text(graph: Graph) -> str:
     from pytorch_to_mlx.graph.ir import iter_values
 
     names = names_of(graph)
-    lines = [f"{v.hint}: {_type(v, names)}" for v in graph.inputs if v.kind == "array"]
+    lines = [f"{printable(v.hint)}: {_type(v, names)}" for v in graph.inputs if v.kind == "array"]
     outs = [_type(v, names) for v in iter_values(graph.ret.args[: _outputs(graph)])]
     if len(outs) > 3:
         outs = [*outs[:3], "..."]
@@ -278,7 +279,7 @@ def _file(description: str, helpers: list[str], classes: list[str], root: str) -
 
 
 def _safe(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"""', "'''")
+    return printable(text).replace("\\", "\\\\").replace('"', "'")
 
 
 def format_source(text: str) -> str:

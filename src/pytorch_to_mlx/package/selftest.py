@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pytorch_to_mlx.codegen.names import argument
+from pytorch_to_mlx.files import code_span
+from pytorch_to_mlx.files import markdown as plain
+
 TEST = '''"""Self-test: this package reproduces the outputs of the model it was converted from.
 
     pytest .
@@ -24,7 +28,7 @@ import mlx.core as mx
 import pytest
 
 HERE = Path(__file__).parent
-CONFIG = json.loads((HERE / "config.json").read_text())
+CONFIG = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
 GOLDEN = mx.load(str(HERE / "golden.safetensors"))
 # Largest difference allowed, as a fraction of the output's scale.
 TOLERANCE = CONFIG["golden"]["tolerance"]
@@ -118,17 +122,19 @@ def test_source() -> str:
 def readme(config: dict[str, Any], report: dict[str, Any]) -> str:
     """What the package is, how to run it, and what was measured."""
     version = config["versions"]["pytorch_to_mlx"]
-    inputs = ", ".join(i["name"] for i in config["inputs"])
+    tree = config["input_tree"]
+    inputs = ", ".join(argument(str(key)) for key in tree["keys"]) if tree.get("keys") else ""
     rows = "\n".join(
-        f"| `{t['name']}` | {t.get('dtype', t.get('kind'))} | {t.get('shape', '')} |"
+        f"| {code_span(t['name'])} | {t.get('dtype', t.get('kind'))} | {t.get('shape', '')} |"
         for t in config["inputs"]
     )
     outs = "\n".join(
-        f"| `{t['name']}` | {t.get('dtype')} | {t.get('shape')} |" for t in config["outputs"]
+        f"| {code_span(t['name'])} | {t.get('dtype')} | {t.get('shape')} |"
+        for t in config["outputs"]
     )
-    return f"""# {config["name"]} in MLX
+    return f"""# {plain(config["name"])} in MLX
 
-Converted from {config["source"]["description"]} by pytorch_to_mlx {version}:
+Converted from {plain(config["source"]["description"])} by pytorch_to_mlx {version}:
 {config["parameters"]:,} parameters, {config["dtype"]}.
 
 ```python
@@ -163,7 +169,7 @@ def _parity(report: dict[str, Any]) -> str:
     if not validation:
         return "\nParity has not been validated yet: `pytorch_to_mlx validate`.\n"
     lines = [
-        f"| {case['name']} | {o['name']} | {_number(o.get('max_abs'))} | "
+        f"| {plain(case['name'])} | {plain(o['name'])} | {_number(o.get('max_abs'))} | "
         f"{_number(o.get('scale'))} | {'ok' if o.get('ok') else 'FAILED'} |"
         for case in validation.get("cases", [])
         for o in case["outputs"]

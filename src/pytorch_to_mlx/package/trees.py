@@ -7,6 +7,7 @@ from typing import Any
 
 from pytorch_to_mlx.errors import InputError
 from pytorch_to_mlx.graph import Tree
+from pytorch_to_mlx.graph.leaf_names import join
 
 
 def to_json(tree: Tree) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def flatten(value: Any, tree: Tree, name: str = "") -> Iterator[tuple[int, str, 
                 f"it takes {', '.join(map(str, tree.keys))}"
             )
         for key, child in zip(tree.keys, tree.children, strict=True):
-            yield from flatten(items.get(key), child, f"{name}.{key}" if name else str(key))
+            yield from flatten(items.get(key), child, join(name, key))
     else:
         if not isinstance(value, (tuple, list)) or len(value) != len(tree.children):
             raise InputError(f"the input {name!r} must be a {tree.kind} of {len(tree.children)}")
@@ -90,7 +91,7 @@ def leaf_names(tree: Tree, name: str = "") -> list[tuple[int, str]]:
             found.append((t.index, at or "output"))
         keys: Sequence[Any] = t.keys or range(len(t.children))
         for key, child in zip(keys, t.children, strict=True):
-            visit(child, f"{at}.{key}" if at else str(key))
+            visit(child, join(at, key))
 
     visit(tree, name)
     return sorted(found)

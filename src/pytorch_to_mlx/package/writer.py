@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import mlx.core as mx
 from pytorch_to_mlx.codegen.source import ModelCode
 from pytorch_to_mlx.codegen.weights_script import weights_script
 from pytorch_to_mlx.errors import WeightError
+from pytorch_to_mlx.files import json_text, write_text
 from pytorch_to_mlx.graph.dtypes import mlx_dtype
 from pytorch_to_mlx.package import arrays, selftest
 from pytorch_to_mlx.progress import Progress
@@ -47,14 +47,14 @@ def write_package(folder: Path, job: Job, progress: Progress) -> None:
     Raises:
         WeightError: a weight cannot be stored.
     """
-    (folder / "model.py").write_text(job.code.text, encoding="utf-8")
+    write_text(folder / "model.py", job.code.text)
     with progress.stage("golden outputs"):
         golden = golden_arrays(job)
         mx.save_safetensors(str(folder / GOLDEN), golden, metadata={"format": "mlx"})
     script = weights_script(job.code.weights, aliases=job.captured.aliases, kept=job.kept)
-    (folder / "convert_weights.py").write_text(script, encoding="utf-8")
+    write_text(folder / "convert_weights.py", script)
     write_weights(folder, job, progress)
-    (folder / "test_model.py").write_text(selftest.test_source(), encoding="utf-8")
+    write_text(folder / "test_model.py", selftest.test_source())
     finish_config(folder, job)
 
 
@@ -71,7 +71,7 @@ def finish_config(folder: Path, job: Job) -> None:
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json_text(data))
 
 
 def file_digest(path: Path) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pytorch_to_mlx.files import json_text, write_text
 
 from .page import render_page
 
@@ -32,9 +33,8 @@ def write_report(report: dict[str, Any], folder: Path | str) -> None:
     page = render_page(data, plots)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    write_text(folder / "report.json", json_text(data, strict=True))
+    write_text(folder / "report.html", page)
 
 
 def check_verdict(data: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """``.pt2`` archives: checked before torch reads them, for some of what they hold would run as code.
 
 ``torch.export.load`` unpickles sample inputs and odd tensors without ``weights_only``, evaluates
-shape expressions with ``sympy.sympify``, calls whatever function a node names, and compiles guards.
+shape expressions with ``sympy.sympify``, calls whatever function a node names, compiles guards, and
+writes names of values, weights and arguments into source that it runs.
 A file from elsewhere may therefore run anything; what a plain export never holds is refused here.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.errors import SourceError
+from pytorch_to_mlx.sources.pt2_names import unsafe_names
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +62,9 @@ def load_program(path: Path, *, trust_code: bool = False) -> torch.export.Export
             f"{path} is cut short or damaged: {_first_line(error)}",
             hint="download or export it again",
         ) from error
-    except (RuntimeError, AssertionError, KeyError, AttributeError, TypeError) as error:
+    except SourceError:
+        raise
+    except Exception as error:  # torch has many classes for what its format does not allow
         raise SourceError(
             f"{path} cannot be read by torch {torch.__version__}: {_first_line(error)}",
             hint=f"it was exported by torch {_torch_version(path) or 'of an unknown version'}",
@@ -85,7 +89,9 @@ def _unsafe(path: Path) -> Iterator[str]:
             if inner.endswith("_config.json"):
                 yield from _unsafe_payloads(archive, name, entries)
             elif inner.endswith(".json"):
-                yield from _unsafe_graph(json.loads(archive.read(name)))
+                program = json.loads(archive.read(name))
+                yield from _unsafe_graph(program)
+                yield from unsafe_names(program)
 
 
 def _inner(name: str) -> str:
