@@ -89,11 +89,39 @@ def convert(
         bars=bars,
         timings=timings,
     )
+    return _convert(
+        opened, captured, output, bars, timings, overwrite=overwrite, fold=fold_batch_norm
+    )
+
+
+def convert_captured(
+    captured: Captured, *, fold_batch_norm: bool = True, progress: Any = None
+) -> Converted:
+    """Converts a program that is captured already, into a temporary folder."""
+    from pytorch_to_mlx.sources.detect import OpenedSource
+
+    opened = OpenedSource("exported_program", f"{captured.name} (captured)")
+    bars = as_progress(progress)
+    return _convert(
+        opened, captured, None, bars, reporting.Timings(), overwrite=False, fold=fold_batch_norm
+    )
+
+
+def _convert(
+    opened: OpenedSource,
+    captured: Captured,
+    output: str | Path | None,
+    bars: Progress,
+    timings: reporting.Timings,
+    *,
+    overwrite: bool,
+    fold: bool,
+) -> Converted:
     with timings("lower"), bars.stage("lower"):
         graph = _lower(captured)
     source_ops = reporting.op_counts(graph)
     with timings("passes"), bars.stage("optimise"):
-        reports = _optimise(graph, captured, fold_batch_norm=fold_batch_norm)
+        reports = _optimise(graph, captured, fold_batch_norm=fold)
     with timings("codegen"), bars.stage("write code"):
         job = _job(graph, captured, opened)
     report = reporting.conversion_report(opened, captured, graph, job, reports, source_ops)
@@ -101,10 +129,13 @@ def convert(
         temporary = tempfile.TemporaryDirectory(prefix="p2m_")
         folder = Path(temporary.name) / "model_mlx"
         folder.mkdir()
-        return _finish(folder, job, report, graph, timings, bars, temporary)
-    with beside(Path(output), overwrite=overwrite) as work:
-        _finish(work, job, report, graph, timings, bars, None)
-    return Converted(Path(output), report, captured=captured, graph=graph)
+        converted = _finish(folder, job, report, graph, timings, bars, temporary)
+    else:
+        with beside(Path(output), overwrite=overwrite) as work:
+            _finish(work, job, report, graph, timings, bars, None)
+        converted = Converted(Path(output), report, captured=captured, graph=graph)
+    converted.fold_batch_norm = fold
+    return converted
 
 
 def _capture(
@@ -133,7 +164,8 @@ def _capture(
         args, kwargs = _cast(opened, args, dict(kwargs or {}), dtype)
     with timings("capture"), bars.stage("capture"):
         if opened.exported_program is not None:
-            captured = capture_program(opened.exported_program)
+            given = (tuple(args), dict(kwargs or {})) if args or kwargs else (None, None)
+            captured = capture_program(opened.exported_program, *given)
         else:
             assert opened.module is not None
             captured = capture_module(
@@ -152,14 +184,14 @@ def _cast(
     """Turns the opened source into a copy of the wanted precision, and the floating example inputs
     with it.
     """
-    from pytorch_to_mlx.capture.cast import cast_inputs, cast_module
+    from pytorch_to_mlx.capture.cast import cast_inputs, cast_module, cast_program
 
     if opened.module is None:
         assert opened.exported_program is not None
-        if not args and not kwargs and opened.exported_program.example_inputs is not None:
-            args, kwargs = opened.exported_program.example_inputs
-        opened.module, opened.exported_program = opened.exported_program.module(), None
-    opened.module = cast_module(opened.module, dtype)
+        opened.exported_program, notes = cast_program(opened.exported_program, dtype)
+        opened.notes += notes
+    else:
+        opened.module = cast_module(opened.module, dtype)
     return cast_inputs(tuple(args), dtype), cast_inputs(dict(kwargs), dtype)
 
 

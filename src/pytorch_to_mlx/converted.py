@@ -41,6 +41,7 @@ class Converted:
         self.report = report
         self.captured = captured
         self.graph = graph
+        self.fold_batch_norm = True  # as it was converted
         self._temporary = temporary
 
     @property

@@ -69,8 +69,9 @@ def test_positions_go_on_counting() -> None:
 
 def test_other_sizes_include_one_and_a_larger() -> None:
     symbols = {"B": {"size": 2, "min": 1, "max": None}, "T": {"size": 12, "multiple_of": 4}}
-    changes = inputs.other_sizes(symbols)
-    assert {"B": 1} in changes
+    batch, length = inputs.other_sizes(symbols)
+    assert batch[0] == {"B": 1}
+    changes = [*batch, *length, inputs.grown_sizes(symbols)]
     assert {"T": 4} in changes
     assert any(c.get("B", 0) > 2 and len(c) == 1 for c in changes)
     assert all(c.get("T", 4) % 4 == 0 for c in changes)

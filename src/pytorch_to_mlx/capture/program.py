@@ -6,7 +6,7 @@ import linecache
 import re
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from pytorch_to_mlx.graph import Tree
 if TYPE_CHECKING:
     import torch
 
-    from pytorch_to_mlx.capture.reference import Reference, ReferenceOutput
+    from pytorch_to_mlx.capture.reference import MakeReference, Reference, ReferenceOutput
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _PYTHON = sysconfig.get_paths()["stdlib"]
@@ -72,7 +72,7 @@ class Captured:
     example_inputs: dict[str, torch.Tensor] = field(default_factory=dict)
     example_outputs: list[ReferenceOutput] | None = None
     persistent: set[str] = field(default_factory=set)
-    make_reference: Callable[[str | None], Reference] | None = None
+    make_reference: MakeReference | None = None
 
     def reference(self, dtype: str | None = None) -> Reference:
         """The original model as a function of named inputs; see ``Reference``.

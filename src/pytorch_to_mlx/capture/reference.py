@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+# Takes a dtype (``None``: the original's own) and, by memory, tensors to use in place of others.
+MakeReference = Callable[..., "Reference"]
+
+
 @dataclass(frozen=True)
 class ReferenceOutput:
     """One output: its name, value (bfloat16 as float32) and the dtype's name in torch."""
@@ -140,7 +144,7 @@ def draws_randomly(program: torch.export.ExportedProgram) -> bool:
 
 def module_reference(
     module: nn.Module, arguments: Arguments, names: Sequence[str], output_names: Sequence[str]
-) -> Callable[[str | None], Reference]:
+) -> MakeReference:
     """Makes references that run a live module eagerly, in eval mode, and leave it as it was."""
     import torch
     import torch.utils._pytree as pytree
@@ -151,7 +155,7 @@ def module_reference(
         now = arguments.with_values(pytree.tree_unflatten(leaves, spec))
         return module(*now.args, **now.kwargs)
 
-    def make(dtype: str | None) -> Reference:
+    def make(dtype: str | None, weights: Mapping[Any, torch.Tensor] | None = None) -> Reference:
         @contextmanager
         def session() -> Iterator[None]:
             # no_grad, not inference_mode: a module that keeps a tensor must stay usable outside
@@ -159,7 +163,7 @@ def module_reference(
                 evaluation_mode(module),
                 untouched(module),
                 torch.no_grad(),
-                precision(module, dtype),
+                precision(module, dtype, weights),
                 plain_interface(module, arguments),
             ):
                 yield
@@ -174,25 +178,33 @@ def program_reference(
     leaves: Sequence[Any],
     names: Sequence[str],
     output_names: Sequence[str],
-) -> Callable[[str | None], Reference]:
+) -> MakeReference:
     """Makes references that run an exported program as it was given."""
-    import inspect
-
     import torch
     import torch.utils._pytree as pytree
 
-    unchecked = "check_guards" in inspect.signature(program.module).parameters
-    module = program.module(check_guards=False) if unchecked else program.module()
+    from pytorch_to_mlx.capture.recast import every_float, recast_calls
+
     spec = program.call_spec.in_spec
+    modules: dict[str | None, Any] = {None: runnable(program)}
 
-    def call(values: list[Any]) -> Any:
-        args, kwargs = pytree.tree_unflatten(values, spec)
-        return module(*args, **kwargs)
+    def module_in(dtype: str | None) -> Any:
+        """The program's module, whose calls name no other precision than ``dtype``."""
+        if dtype not in modules:
+            modules[dtype] = runnable(program)
+            recast_calls(modules[dtype], every_float(getattr(torch, str(dtype))))
+        return modules[dtype]
 
-    def make(dtype: str | None) -> Reference:
+    def make(dtype: str | None, weights: Mapping[Any, torch.Tensor] | None = None) -> Reference:
+        module = module_in(dtype)
+
+        def call(values: list[Any]) -> Any:
+            args, kwargs = pytree.tree_unflatten(values, spec)
+            return module(*args, **kwargs)
+
         @contextmanager
         def session() -> Iterator[None]:
-            with untouched(module), torch.no_grad(), precision(module, dtype):
+            with untouched(module), torch.no_grad(), precision(module, dtype, weights):
                 yield
 
         return Reference(call, session, names, leaves, output_names, dtype)
@@ -200,28 +212,46 @@ def program_reference(
     return make
 
 
+def runnable(program: torch.export.ExportedProgram) -> Any:
+    """The program's module, which takes sizes that its guards were not traced for."""
+    import inspect
+
+    unchecked = "check_guards" in inspect.signature(program.module).parameters
+    return program.module(check_guards=False) if unchecked else program.module()
+
+
 @contextmanager
-def precision(module: nn.Module, dtype: str | None) -> Iterator[None]:
+def precision(
+    module: nn.Module, dtype: str | None, weights: Mapping[Any, torch.Tensor] | None = None
+) -> Iterator[None]:
     """Within, the module's floating tensors are of another dtype; the originals come back after.
 
-    Nothing is copied back and forth: parameters point to converted data for a while. Buffers and
-    attributes are put back by the caller's ``untouched``.
+    ``weights`` are tensors to use (by the memory of those that they stand for) rather than to
+    convert. Nothing is copied back and forth: parameters point to other data for a while. Buffers
+    and attributes are put back by the caller's ``untouched``.
     """
     import torch
+
+    from pytorch_to_mlx.capture.tensors import memory
 
     if dtype is None:
         yield
         return
     target = getattr(torch, dtype)
+
+    def in_precision(tensor: torch.Tensor) -> torch.Tensor:
+        known = weights.get(memory(tensor)) if weights else None
+        return tensor.to(target) if known is None else known.detach()
+
     originals = [(p, p.data) for p in module.parameters() if p.is_floating_point()]
     try:
         for parameter, data in originals:
-            parameter.data = data.to(target)
+            parameter.data = in_precision(data)
         for sub in module.modules():
             for store in (sub._buffers, sub.__dict__):
                 for name, value in list(store.items()):
                     if isinstance(value, torch.Tensor) and value.is_floating_point():
-                        store[name] = value.to(target)
+                        store[name] = in_precision(value)
         yield
     finally:
         for parameter, data in originals:

@@ -127,7 +127,10 @@ def evaluation_mode(module: nn.Module) -> Iterator[list[str]]:
     """Within, every submodule is in eval mode; yields the paths of those that were in training."""
     flags = [(path, sub, sub.training) for path, sub in module.named_modules()]
     try:
-        module.eval()
+        try:
+            module.eval()
+        except NotImplementedError:  # the module of an exported program, which has no modes
+            flags = []
         yield [path for path, _, training in flags if training]
     finally:
         for _, sub, training in flags:

@@ -9,6 +9,7 @@ import typer
 
 from pytorch_to_mlx.cli import options as opt
 from pytorch_to_mlx.cli.session import FAILED, Session, session
+from pytorch_to_mlx.validate.budget import SECONDS
 
 app = typer.Typer(
     help="Converts PyTorch models into readable mlx.nn packages, proven against the original.",
@@ -68,6 +69,7 @@ def convert(
     ] = False,
     compile_torch: opt.Compile = False,
     tolerance: opt.Tolerance = None,
+    budget: opt.Budget = SECONDS,
     as_json: opt.Json = False,
     quiet: opt.Quietly = False,
     debug: opt.Debug = False,
@@ -94,7 +96,9 @@ def convert(
         )
         proof = None
         if validate:
-            proof = p2m.validate(converted, tolerance=tolerance, seed=seed, progress=run.progress())
+            proof = p2m.validate(
+                converted, tolerance=tolerance, seed=seed, budget=budget, progress=run.progress()
+            )
         timings = None
         if benchmark:
             timings = p2m.benchmark(converted, compile=compile_torch, progress=run.progress())
@@ -166,6 +170,7 @@ def validate(
     shapes: opt.Shapes = None,
     seed: opt.Seed = 0,
     tolerance: opt.Tolerance = None,
+    budget: opt.Budget = SECONDS,
     as_json: opt.Json = False,
     quiet: opt.Quietly = False,
     debug: opt.Debug = False,
@@ -188,6 +193,7 @@ def validate(
             kwargs=call_kwargs or None,
             tolerance=tolerance,
             seed=seed,
+            budget=budget,
             progress=run.progress(),
         )
         facts = proof.to_dict()

@@ -78,6 +78,16 @@ Tolerance = Annotated[
         rich_help_panel=_PROOF,
     ),
 ]
+Budget = Annotated[
+    float,
+    typer.Option(
+        "--validate-budget",
+        min=0.0,
+        metavar="SECONDS",
+        help="Seconds of proof; after that only what must be compared is, and the rest is named.",
+        rich_help_panel=_PROOF,
+    ),
+]
 Compile = Annotated[
     bool,
     typer.Option("--compile", help="Benchmark torch.compile as well.", rich_help_panel=_PROOF),

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pytorch_to_mlx.report.verdict import exact_cases, left_out
+
 
 def summary(
     console: Console,
@@ -28,9 +30,19 @@ def summary(
     if validation is not None:
         table.add_row("Max error", Text(max_error(validation)))
         table.add_row("Compared", Text(compared(validation)))
+        for line in weights(validation):
+            table.add_row("Weights", Text(line))
+        for line in half_precision(validation):
+            table.add_row("Half precision", Text(line))
+        for line in left_out(validation):
+            table.add_row("Left out", Text(line, "yellow"))
+        for note in validation.get("notes", ()):
+            table.add_row("Note", Text(note))
     if benchmark is not None:
         for line in speed(benchmark):
             table.add_row("Speed", Text(line))
+        for note in benchmark.get("notes", ()):
+            table.add_row("Note", Text(note))
     for name, value in rows:
         table.add_row(name, Text(value))
     console.print(table)
@@ -44,10 +56,14 @@ def verdict(passed: bool | None) -> Text:
 
 
 def max_error(validation: Mapping[str, Any]) -> str:
-    """The worst absolute error over all cases, with its output, scale and the tolerance."""
+    """The worst absolute error over all cases, with its output, scale and the tolerance.
+
+    Half-precision cases have a limit of their own (:func:`half_precision`), so they do not count
+    where there are others.
+    """
     outputs = [
         (case.get("name", ""), output)
-        for case in validation.get("cases", [])
+        for case in exact_cases(validation)
         for output in case.get("outputs", [])
         if isinstance(output.get("max_abs"), (int, float))
     ]
@@ -65,6 +81,27 @@ def max_error(validation: Mapping[str, Any]) -> str:
     if isinstance(validation.get("tolerance"), (int, float)):
         text += f", tolerance {float(validation['tolerance']):.0e} of scale"
     return f"{text} (case {case})" if case else text
+
+
+def half_precision(validation: Mapping[str, Any]) -> list[str]:
+    """One line an output: its error against float32 beside the limit, which torch's own sets."""
+    section = validation.get("low_precision") or {}
+    return [
+        f"{row['name']}: {section['dtype']} is off by {float(row['error']):.2e} of float32, "
+        f"allowed {float(row['allowed']):.2e} (torch's own: {float(row['torch_error']):.2e})"
+        for row in section.get("outputs", ())
+    ]
+
+
+def weights(validation: Mapping[str, Any]) -> list[str]:
+    """How many changed weights the outputs followed."""
+    moved = validation.get("perturbation")
+    if not moved:
+        return []
+    failed, checked = len(moved["failed"]), moved["checked"]
+    text = f"{checked - failed} of {checked} changed weights followed"
+    inert = len(moved.get("inert") or ())
+    return [f"{text}, {inert} of them move no output" if inert else text]
 
 
 def compared(validation: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ def render_page(data: Mapping[str, Any], plot_list: Sequence[Mapping[str, Any]] 
         headroom=_headroom(validation),
         layers=_layers(validation),
         cases=verdict.case_rows(validation),
+        left_out=verdict.left_out(validation),
         drawings=[(plot, plots.draw(plot)) for plot in plot_list],
         speeds=_speeds(data.get("benchmark")),
         total=((data.get("model") or {}).get("tree") or {}).get("parameters") or 0,

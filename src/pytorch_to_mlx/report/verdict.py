@@ -21,13 +21,16 @@ def of_scale(output: Mapping[str, Any]) -> float:
     return error / scale if scale > 0 else math.inf
 
 
+def exact_cases(validation: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """The cases that the tolerance holds for: those in half precision have limits of their own."""
+    cases = list((validation or {}).get("cases") or [])
+    low = ((validation or {}).get("low_precision") or {}).get("dtype")
+    return [c for c in cases if low is None or c.get("dtype") != low] or cases
+
+
 def worst_of_scale(validation: Mapping[str, Any] | None) -> float | None:
     """The largest error of all outputs as a fraction of scale; ``None`` where none is known."""
-    found = [
-        of_scale(output)
-        for case in (validation or {}).get("cases") or []
-        for output in case["outputs"]
-    ]
+    found = [of_scale(output) for case in exact_cases(validation) for output in case["outputs"]]
     known = [value for value in found if math.isfinite(value)]
     return max(known) if known else None
 
@@ -66,17 +69,10 @@ def headline(report: Mapping[str, Any]) -> dict[str, str]:
         }
     outputs = [output for case in validation["cases"] for output in case["outputs"]]
     failed = sum(not output["ok"] for output in outputs)
-    worst, tolerance = worst_of_scale(validation), finite(validation.get("tolerance"))
     compared = f"{_many(len(outputs), 'output')} in {_many(len(validation['cases']), 'case')}"
     if validation["verdict"] == "proven":
         sentence = f"The emitted package computes the same function as its source: {compared}"
-        if worst == 0:
-            sentence += ", all exactly equal."
-        elif worst is not None:
-            sentence += f", none further off than {short(worst)} of its scale"
-            sentence += f" ({short(tolerance)} is allowed)." if tolerance else "."
-        else:
-            sentence += "."
+        sentence += _exactness(validation) + half_sentence(validation)
         return {"state": "good", "word": "Proven", "sentence": sentence}
     if not outputs:
         reason = "No output was compared at all."
@@ -86,6 +82,34 @@ def headline(report: Mapping[str, Any]) -> dict[str, str]:
         reason = f"{compared} agree, but another check failed."
     sentence = f"The emitted package does not match its source. {reason}"
     return {"state": "bad", "word": "Failed", "sentence": sentence}
+
+
+def _exactness(validation: Mapping[str, Any]) -> str:
+    """The rest of the sentence on a proof: how far off, and what is allowed."""
+    worst, tolerance = worst_of_scale(validation), finite(validation.get("tolerance"))
+    where = " in float32" if validation.get("low_precision") else ""
+    if worst is None:
+        return "."
+    if worst == 0:
+        return f",{where} all exactly equal."
+    allowed = f" ({short(tolerance)} is allowed)" if tolerance else ""
+    return f",{where} none further off than {short(worst)} of its scale{allowed}."
+
+
+def half_sentence(validation: Mapping[str, Any]) -> str:
+    """How half precision compares with torch's own; empty for a model in float32."""
+    section = validation.get("low_precision")
+    if not section:
+        return ""
+    rows = [(finite(r["error"]), finite(r["torch_error"])) for r in section["outputs"]]
+    ratios = [a / b for a, b in rows if a is not None and b]
+    text = f" In {section['dtype']} its error against float32"
+    if not ratios:
+        return f"{text} is within what torch's own run allows."
+    return (
+        f"{text} is {short(float(f'{max(ratios):.2g}'))} times that of torch's own run "
+        f"({section.get('factor', 2):g} times is allowed)."
+    )
 
 
 def tiles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -127,6 +151,9 @@ def _add_proof(validation: Mapping[str, Any], add: Any) -> None:
         failed = moved["failed"] if isinstance(moved["failed"], int) else len(moved["failed"])
         good = moved["checked"] - failed
         add(f"{good}/{moved['checked']}", "perturbed weights followed", "bad" if failed else "good")
+    left_out = (validation.get("budget") or {}).get("left_out")
+    if left_out:
+        add(str(len(left_out)), "comparisons left out for time")
 
 
 def _fastest(report: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -141,3 +168,23 @@ def _fastest(report: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _many(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def left_out(validation: Mapping[str, Any] | None) -> list[str]:
+    """What the time budget was not enough for, in words; nothing if it was."""
+    budget = (validation or {}).get("budget")
+    perturbation = (validation or {}).get("perturbation")
+    lines: list[str] = []
+    names = list((budget or {}).get("left_out") or [])
+    if budget and names:
+        lines.append(
+            f"{len(names)} of {budget['planned']} comparisons left out: "
+            f"{budget['seconds']:g} s budget ({', '.join(names)})"
+        )
+    weights = list((perturbation or {}).get("left_out") or [])
+    if budget and weights and perturbation:
+        lines.append(
+            f"{len(weights)} of {len(weights) + perturbation['checked']} weights to be changed "
+            f"left out: {budget['seconds']:g} s budget"
+        )
+    return lines

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pytorch_to_mlx.validate import inputs as draws
+from pytorch_to_mlx.validate.budget import Budget
 from pytorch_to_mlx.validate.compare import FLOOR, STORED, Array, Comparison, compare
 from pytorch_to_mlx.validate.inputs import Inputs
 from pytorch_to_mlx.validate.result import Case
@@ -18,6 +22,17 @@ from pytorch_to_mlx.validate.subject import Outputs, PackageFailed, SourceRefuse
 WIDE_LIMIT = 40_000_000
 # Edge cases may cancel to nothing; their scale is at least this share of the ordinary output's.
 EDGE_SHARE = 1e-3
+
+
+@dataclass
+class Step:
+    """A case that may be made: how, at which sizes, and how many runs of the original it needs."""
+
+    name: str
+    make: Callable[[], Case | None]
+    change: Mapping[str, int] = field(default_factory=dict)
+    source_runs: float = 1.0
+    required: bool = False
 
 
 class Cases:
@@ -34,22 +49,81 @@ class Cases:
         self.symbols: Mapping[str, Any] = subject.package.config["dims"].get("symbols", {})
         self.sizes = {name: int(info["size"]) for name, info in self.symbols.items()}
         self.scales: dict[str, float] = {}
+        self.seen: set[str] = set()
+        # The quickest run at the example's sizes so far.
+        self.source_seconds: float | None = None
+        self.package_seconds: float | None = None
 
     # -- making ------------------------------------------------------------------------------------
 
-    def plan(self, quick: bool, extra: Sequence[Mapping[str, int]] = ()) -> Iterator[Case]:
-        """Every case with its inputs, and (for those the original refuses) a note instead."""
-        yield self.given()
-        yield self.random("random inputs", {}, 1)
-        changes: list[Mapping[str, int]] = [*draws.other_sizes(self.symbols)]
-        changes = [*changes[-1:], *extra] if quick else [*changes, *extra]
-        for i, change in enumerate(changes):
-            case = self.resized(dict(change), 2 + i)
-            if case is not None:
-                yield case
+    def chosen(
+        self, quick: bool, extra: Sequence[Mapping[str, int]], budget: Budget
+    ) -> Iterator[Case]:
+        """The cases in order of worth, as far as the budget goes; those at which the original is
+        not defined become notes instead.
+        """
+        for step in self.steps(quick, extra):
+            if budget.take(step.name, self.seconds(step), required=step.required):
+                case = step.make()
+                if case is not None:
+                    yield case
+
+    def steps(self, quick: bool, extra: Sequence[Mapping[str, int]] = ()) -> Iterator[Step]:
+        """What may be compared: required are the given inputs, fresh ones, one other size of every
+        dimension, and the sizes that the user asked for.
+        """
+        yield Step("given inputs", self.given, required=True)
+        yield Step("random inputs", lambda: self.random("random inputs", {}, 1), required=True)
+        sizes, grown = draws.other_sizes(self.symbols), draws.grown_sizes(self.symbols)
+        first: list[list[dict[str, int]]] = sizes
+        if quick:
+            first = [[grown]] if grown else [changes[-1:] for changes in sizes[-1:]]
+        must: list[Sequence[Mapping[str, int]]] = [*first, *([c] for c in extra)]
+        for i, changes in enumerate(must):
+            yield self._sized(changes, 2 + i, required=True)
         if not quick:
-            yield self.random("more random inputs", {}, 100)
+            rest = [c for changes in sizes for c in changes[1:]]
+            for i, change in enumerate([*([grown] if grown else []), *rest]):
+                yield self._sized([change], 300 + i)
             yield from self.edges()
+            again = "more random inputs"
+            yield Step(again, lambda: self.random(again, {}, 100))
+
+    def _sized(
+        self, changes: Sequence[Mapping[str, int]], stream: int, *, required: bool = False
+    ) -> Step:
+        """A case at the first of some sizes that the original takes."""
+        return Step(
+            f"sizes {_label(changes[0])}",
+            lambda: self._first_size(changes, stream),
+            changes[0],
+            required=required,
+        )
+
+    def _first_size(self, changes: Sequence[Mapping[str, int]], stream: int) -> Case | None:
+        for change in changes:
+            if _label(change) in self.seen:
+                continue
+            self.seen.add(_label(change))
+            case = self.resized(dict(change), stream)
+            if case is not None:
+                return case
+        return None
+
+    def seconds(self, step: Step) -> float:
+        """About how long a step takes, by what its like took so far."""
+        ratio = max(1.0, self._elements(step.change) / max(1, self._elements({})))
+        return ratio * (
+            step.source_runs * (self.source_seconds or 0.0) + (self.package_seconds or 0.0)
+        )
+
+    def _elements(self, change: Mapping[str, int]) -> int:
+        """Elements of all inputs at some sizes."""
+        sizes = {**self.sizes, **change}
+        return sum(
+            math.prod(draws.size_of(d, sizes) for d in spec.get("shape", ()))
+            for spec in self.subject.package.config["inputs"]
+        )
 
     def given(self) -> Case:
         """The example inputs; later calls of a sequence take fresh ones."""
@@ -78,19 +152,19 @@ class Cases:
         """The case at other sizes: alone, else with equal sizes along, else not at all."""
         refusal = ""
         for attempt in (change, draws.moved_together(change, self.symbols)):
-            label = ", ".join(f"{k}={v}" for k, v in attempt.items())
-            case = self.random(f"sizes {label}", attempt, stream)
+            case = self.random(f"sizes {_label(attempt)}", attempt, stream)
             try:
-                self.subject.run_source(case.calls[:1])
+                case.wanted = self.subject.run_source(case.calls)
             except SourceRefuses as error:
                 refusal = str(error)
                 continue
             return case
-        label = ", ".join(f"{k}={v}" for k, v in change.items())
-        self.notes.append(f"the original refuses {label}, so it is not compared: {refusal}")
+        self.notes.append(
+            f"the original refuses {_label(change)}, so it is not compared: {refusal}"
+        )
         return None
 
-    def edges(self) -> Iterator[Case]:
+    def edges(self) -> Iterator[Step]:
         """Zeros, large, tiny and non-finite floats, integers at the ends of their range."""
         examples = self.subject.examples
         tries: list[tuple[str, list[Inputs]]] = []
@@ -101,10 +175,10 @@ class Cases:
             tries.append(("tiny values", [draws.scaled(base, f) for f in (1e-6, 1e-4, 1e-2)]))
             tries.append(("NaN and infinity", [draws.with_non_finite(base)]))
         tries += [(name, [made]) for name, made in draws.integer_ends(examples)]
+        runs = 4.0 if self._wide_is_affordable() else 1.0  # float64 takes about three times as long
         for name, choices in tries:
-            case = self._first_sound(name, choices)
-            if case is not None:
-                yield case
+            make = functools.partial(self._first_sound, name, choices)
+            yield Step(f"edge: {name}", make, source_runs=runs)
 
     def _first_sound(self, name: str, choices: list[Inputs]) -> Case | None:
         """The first of some edge inputs at which the original itself is well defined: it accepts
@@ -112,35 +186,37 @@ class Cases:
         """
         refusal = ""
         for values in choices:
-            calls = [values] * self.subject.calls
+            case = Case(f"edge: {name}", dict(self.sizes), calls=[values] * self.subject.calls)
             try:
-                error = self.own_error(calls)
+                case.wanted = self.subject.run_source(case.calls)
             except SourceRefuses as refused:
                 refusal = str(refused)
                 continue
+            error = self.own_error(case)
             if error is not None and not error <= self.tolerance:
                 refusal = "its own float32 and float64 results differ there"
                 continue
-            return Case(f"edge: {name}", dict(self.sizes), calls=calls)
+            return case
         self.notes.append(
             f"{name} are not compared: the original is not defined at them: {refusal}"
         )
         return None
 
-    def own_error(self, calls: Sequence[Inputs]) -> float | None:
-        """The original's float32 error against float64 as a fraction of scale (infinite where their
-        non-finite places differ); ``None`` where float64 is not affordable or not possible.
-
-        Raises:
-            SourceRefuses: the original raises in its own precision.
-        """
-        narrow = self.subject.run_source(calls)
+    def _wide_is_affordable(self) -> bool:
         captured = self.subject.captured
         assert captured is not None
-        if sum(t.numel() for t in captured.tensors.values()) > WIDE_LIMIT:
+        return sum(t.numel() for t in captured.tensors.values()) <= WIDE_LIMIT
+
+    def own_error(self, case: Case) -> float | None:
+        """The original's float32 error against float64 as a fraction of scale (infinite where their
+        non-finite places differ); ``None`` where float64 is not affordable or not possible.
+        """
+        if not self._wide_is_affordable():
             return None
+        narrow = case.wanted
+        assert narrow is not None
         try:
-            wide = self.subject.run_source(calls, "float64")
+            wide = self.subject.run_source(case.calls, "float64")
         except SourceRefuses:
             return None
         errors = [
@@ -162,12 +238,16 @@ class Cases:
     def run(self, case: Case) -> Case:
         """Fills in the outputs of a case."""
         try:
-            wanted = self.subject.run_source(case.calls)
+            wanted = case.wanted = self._wanted(case)
         except SourceRefuses as error:
             case.outputs = [Comparison("all", False, f"the original refuses these inputs: {error}")]
             return case
         try:
-            got: list[Outputs] = self.subject.run_package(case.calls)
+            started = time.monotonic()
+            got = case.got = self.subject.run_package(case.calls)
+            if case.sizes == self.sizes:
+                self.package_seconds = _least(self.package_seconds, time.monotonic() - started)
+                case.seconds = (self.source_seconds or 0.0) + self.package_seconds
         except PackageFailed as error:
             reason = f"the package failed: {error}"
             case.outputs = [Comparison(n, False, reason) for n in wanted[0]] or [
@@ -186,11 +266,21 @@ class Cases:
             self._explain(case)
         return case
 
+    def _wanted(self, case: Case) -> list[Outputs]:
+        """The original's outputs, of which no case needs a second run."""
+        if case.wanted is not None:
+            return case.wanted
+        started = time.monotonic()
+        wanted = self.subject.run_source(case.calls)
+        if case.sizes == self.sizes:
+            self.source_seconds = _least(self.source_seconds, time.monotonic() - started)
+        return wanted
+
     def _compared(self, label: str, name: str, w: Outputs, g: Outputs, edge: bool) -> Comparison:
         if name not in w:
             return Comparison(label, False, "the original does not give this output")
-        least = self._least(name) if edge else FLOOR
-        found = compare(label, w[name], g.get(name), self.tolerance, least_scale=least)
+        floor = self._least(name) if edge else FLOOR
+        found = compare(label, w[name], g.get(name), self.tolerance, least_scale=floor)
         if not edge and found.scale is not None:
             self.scales[name] = max(self.scales.get(name, 0.0), found.scale)
         return found
@@ -202,15 +292,20 @@ class Cases:
         failed = [o for o in case.outputs if not o.ok and o.max_abs is not None]
         if not failed:
             return
-        try:
-            own = self.own_error(case.calls)
-        except SourceRefuses:
-            return
+        own = self.own_error(case)
         if own is not None and own > self.tolerance / 10:
             for o in failed:
                 o.reason = (
                     f"{o.reason} (the original's own float32 error there is {own:.2g} of scale)"
                 )
+
+
+def _label(change: Mapping[str, int]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in change.items())
+
+
+def _least(known: float | None, new: float) -> float:
+    return new if known is None else min(known, new)
 
 
 def _stored(a: Array) -> Array:

@@ -75,17 +75,21 @@ def _evaluate(e: ast.expr, sizes: Mapping[str, int]) -> int:
 # -- sizes ------------------------------------------------------------------------------------
 
 
-def other_sizes(symbols: Mapping[str, Mapping[str, Any]]) -> list[dict[str, int]]:
-    """For every symbol two other sizes (the least allowed one, mostly 1, and a larger one), and one
-    case in which all differ; each as the sizes that change."""
-    changes: list[dict[str, int]] = []
-    grown: dict[str, int] = {}
-    for i, (name, info) in enumerate(symbols.items()):
-        values = candidates(info, 3 + 2 * i)
-        changes += [{name: v} for v in values[:2]]
-        if values:
-            grown[name] = values[-1]
-    return [*changes, grown] if len(grown) > 1 else changes
+def other_sizes(symbols: Mapping[str, Mapping[str, Any]]) -> list[list[dict[str, int]]]:
+    """For every symbol two other sizes, the smaller first (the least allowed one, mostly 1, unless
+    the example has it), each as the size that changes."""
+    found = (
+        [{name: v} for v in sorted(candidates(info, 3 + 2 * i)[:2])]
+        for i, (name, info) in enumerate(symbols.items())
+    )
+    return [changes for changes in found if changes]
+
+
+def grown_sizes(symbols: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Sizes of which all differ from the example's; empty for a single symbol."""
+    values = {name: candidates(info, 3 + 2 * i) for i, (name, info) in enumerate(symbols.items())}
+    grown = {name: v[-1] for name, v in values.items() if v}
+    return grown if len(grown) > 1 else {}
 
 
 def candidates(info: Mapping[str, Any], step: int) -> list[int]:

@@ -9,7 +9,7 @@ convolution before it) is compared with that later one. Axes may be in another o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,36 +31,64 @@ def compare_layers(subject: Subject, tolerance: float) -> tuple[list[dict[str, A
     """``layers`` of the report in order of execution, and notes."""
     captured = subject.captured
     assert captured is not None
-    ends = module_outputs(captured)
+    ends: dict[fx.Node, list[str]] = {}
+    for path, node in module_outputs(captured).items():
+        ends.setdefault(node, []).append(path)
     try:
-        values = node_values(captured, subject.examples, lambda n: n in ends.values())
-        recorded = record_modules(subject)
+        rows = _Rows(record_modules(subject), captured.classes, tolerance)
+        node_values(captured, subject.examples, lambda n, v: rows.add(ends.get(n, ()), v))
     except PackageFailed as error:
         return [], [f"modules are not compared: the package failed: {error}"]
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         return [], [f"modules are not compared: the program does not run alone: {error}"]
-    order = [(path, values[node]) for path, node in ends.items() if node in values]
-    rows: list[dict[str, Any]] = []
-    for i, (path, want) in enumerate(order):
-        got = recorded.get(path)
-        if got is None:
-            continue
-        found = difference(want, got)
-        later = [v for _, v in order[i + 1 : i + 1 + FUSED_REACH]]
-        if found is None or found[1] > tolerance:
-            others = [d for d in (difference(v, got) for v in later) if d is not None]
-            found = min(
-                [d for d in others if d[1] <= tolerance] or ([found] if found else []), default=None
-            )
-        if found is not None:
-            row = {
-                "path": path,
-                "class": captured.classes.get(path),
-                "max_abs": found[0],
-                "relative": found[1],
-            }
-            rows.append(row)
-    return rows, []
+    return rows.finished(), []
+
+
+class _Rows:
+    """Compares each module's output as the original computes it, so that few are kept at a time."""
+
+    def __init__(
+        self, recorded: dict[str, np.ndarray], classes: dict[str, str], tolerance: float
+    ) -> None:
+        self.recorded = recorded
+        self.classes = classes
+        self.tolerance = tolerance
+        self.rows: list[tuple[str, tuple[float, float] | None]] = []
+        # Rows beyond the tolerance, and for how many outputs more theirs may be a later one's.
+        self.waiting: dict[int, tuple[np.ndarray, int]] = {}
+
+    def add(self, paths: Sequence[str], value: Any) -> bool:
+        """One value of the original, the output of some modules; it need not be kept."""
+        for path in paths:
+            for row, (early, reach) in list(self.waiting.items()):
+                self._try(row, early, reach, value)
+            if path in self.recorded:
+                got = self.recorded.pop(path)
+                found = difference(value, got)
+                self.rows.append((path, found))
+                if found is None or found[1] > self.tolerance:
+                    self.waiting[len(self.rows) - 1] = (got, FUSED_REACH)
+        return False
+
+    def _try(self, row: int, got: np.ndarray, reach: int, value: Any) -> None:
+        """Whether a module that was fused into a later one has that one's output."""
+        path, found = self.rows[row]
+        later = difference(value, got)
+        best = min([d for d in (found, later) if d is not None], default=None)
+        if best is not None and best[1] <= self.tolerance:
+            found = best
+            self.rows[row] = (path, found)
+        if reach == 1:
+            del self.waiting[row]
+        else:
+            self.waiting[row] = (got, reach - 1)
+
+    def finished(self) -> list[dict[str, Any]]:
+        return [
+            {"path": p, "class": self.classes.get(p), "max_abs": d[0], "relative": d[1]}
+            for p, d in self.rows
+            if d is not None
+        ]
 
 
 def module_outputs(captured: Any) -> dict[str, fx.Node]:

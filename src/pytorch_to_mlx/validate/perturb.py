@@ -7,9 +7,10 @@ alone do not prove that every weight is used, and used in the right place.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -17,14 +18,15 @@ import numpy as np
 
 from pytorch_to_mlx.graph.dtypes import mlx_dtype
 from pytorch_to_mlx.package.writer import SourceTensors, import_script
-from pytorch_to_mlx.progress import Progress
 from pytorch_to_mlx.validate.compare import FLOOR, cosine, is_inexact
+from pytorch_to_mlx.validate.result import Case
 from pytorch_to_mlx.validate.subject import Outputs, PackageFailed, SourceRefuses, Subject
 
 if TYPE_CHECKING:
     import torch
 
     from pytorch_to_mlx.capture.program import Captured
+    from pytorch_to_mlx.validate.run import Plan
 
 ALL_BELOW = 24
 ZEROS_ALONE = 48  # zero-initialised tensors beyond this many are changed together, kind by kind
@@ -32,6 +34,11 @@ LEAST_CHANGE = 1e-3  # of the output's scale: well above float32 rounding
 NOISE = 3e-6
 LEAST_COSINE = 0.999
 STRENGTHS = (0.1, 1.0, 10.0, 0.01)
+LEAST_PROBES = 3
+MARGIN = 1.5  # a change costs both sides' runs and the weights' conversion
+PIECE = 1 << 22  # elements of a tensor that are changed at a time
+
+Sides = tuple[list[Outputs], list[Outputs]]  # the original's outputs and the package's
 
 
 @dataclass
@@ -46,35 +53,51 @@ class Outcome:
 
 
 @dataclass
-class _Base:
-    """Both sides' outputs with the weights as they are."""
+class _Probe:
+    """What every change is judged with: both sides' outputs with the weights as they are, and the
+    package's weights that come from each source tensor.
+    """
 
-    source: list[Outputs]
-    package: list[Outputs]
-    names: list[str] = field(default_factory=list)
+    subject: Subject
+    script: Any
+    dependents: Mapping[str, list[str]]
+    given: Case
+    tolerance: float
 
 
-def perturb_weights(
-    subject: Subject, tolerance: float, seed: int, bars: Progress
-) -> dict[str, Any]:
-    """The report's ``perturbation`` section; the source's tensors are as before afterwards."""
+def perturb_weights(subject: Subject, given: Case, plan: Plan) -> dict[str, Any]:
+    """The report's ``perturbation`` section; the source's tensors are as before afterwards.
+
+    ``given`` is the case that was run with the weights as they are. As many changes are made as the
+    budget allows, three at least: where it does not allow one a tensor, several change at once.
+    """
     assert subject.captured is not None
     script = import_script(subject.package.folder / "convert_weights.py")
     dependents = emitted_names(script, subject.captured)
     fixed = written_out(subject.captured, dependents)
     tensors = {p: t for p, t in subject.captured.tensors.items() if p not in fixed}
-    groups = sample(tensors, seed)
-    calls = [subject.examples] * subject.calls
-    base = _Base(subject.run_source(calls), subject.run_package(calls))
-    outcomes = []
-    with bars.stage("perturb weights", len(groups)) as stage:
-        for i, paths in enumerate(groups):
-            rng = np.random.default_rng([seed, i])
-            outcomes.append(_probe(subject, script, dependents, base, paths, tolerance, rng))
+    probe = _Probe(subject, script, dependents, given, plan.tolerance)
+    groups = sample(tensors, plan.seed)
+    order = shared(
+        groups, most=max(LEAST_PROBES, int(plan.budget.left / (MARGIN * max(given.seconds, 1e-3))))
+    )
+    outcomes: list[Outcome] = []
+    left_out: list[str] = []
+    slowest = given.seconds
+    with plan.bars.stage("perturb weights", len(order)) as stage:
+        for i, paths in enumerate(order):
+            if i >= LEAST_PROBES and not plan.budget.allows(slowest):
+                left_out += paths
+                continue
+            started = time.monotonic()
+            outcomes += probed(probe, paths, np.random.default_rng([plan.seed, i]))
+            slowest = max(slowest, time.monotonic() - started)
             stage.advance()
     failed = [o for o in outcomes if o.reason]
     return {
         "checked": sum(len(o.paths) for o in outcomes),
+        "changes": len(outcomes),
+        "left_out": left_out,
         "failed": [p for o in failed for p in o.paths],
         "inert": [p for o in outcomes if not o.reason and o.cosine is None for p in o.paths],
         "least_cosine": min((o.cosine for o in outcomes if o.cosine is not None), default=None),
@@ -129,6 +152,13 @@ def written_out(captured: Captured, dependents: Mapping[str, list[str]]) -> list
         and t.numel()
         and not bool((t == 0).all() or (t == 1).all())
     ]
+
+
+def shared(groups: list[list[str]], most: int) -> list[list[str]]:
+    """At most so many groups: neighbours (tensors of one layer) go to different ones."""
+    if len(groups) <= most:
+        return groups
+    return [[p for group in groups[i::most] for p in group] for i in range(most)]
 
 
 class _Asked(Mapping[str, mx.array]):
@@ -186,7 +216,7 @@ def changed(
     try:
         with torch.no_grad():
             for p in paths:
-                tensors[p].copy_(_noisy(saved[p], strength, rng))
+                _add_noise(tensors[p], saved[p], strength, rng)
         yield
     finally:
         with torch.no_grad():
@@ -194,33 +224,48 @@ def changed(
                 tensors[p].copy_(value)
 
 
-def _noisy(value: torch.Tensor, strength: float, rng: np.random.Generator) -> torch.Tensor:
+def _add_noise(
+    tensor: torch.Tensor, value: torch.Tensor, strength: float, rng: np.random.Generator
+) -> None:
+    """Writes a noisy ``value`` into ``tensor``, piece by piece: it may be a billion numbers."""
     import torch
 
-    noise = torch.from_numpy(np.asarray(rng.standard_normal(tuple(value.shape)))).to(value.device)
-    wide = value.double()
-    if bool((value >= 0).all()) and bool(value.any()):
-        return (wide * torch.exp(strength * noise.clamp(-2, 2).to(wide.dtype))).to(value.dtype)
-    rms = float(wide.square().mean().sqrt()) or 1.0
-    return (wide + strength * rms * noise).to(value.dtype)
+    positive = value.numel() > 0 and float(value.min()) >= 0 and float(value.max()) > 0
+    flat = value.contiguous().view(-1)
+    pieces = flat.split(PIECE)
+    squares = sum(float(piece.double().square().sum()) for piece in pieces)
+    size = strength * ((squares / max(1, flat.numel())) ** 0.5 or 1.0)
+    out = tensor.view(-1) if tensor.is_contiguous() else torch.empty_like(flat)
+    for piece, target in zip(pieces, out.split(PIECE), strict=True):
+        noise = torch.from_numpy(rng.standard_normal(piece.numel())).to(value.device)
+        if positive:
+            target.copy_(piece.double() * torch.exp(strength * noise.clamp(-2, 2)))
+        else:
+            target.copy_(piece.double() + size * noise)
+    if not tensor.is_contiguous():
+        tensor.copy_(out.view(tensor.shape))
 
 
-def _probe(
-    subject: Subject,
-    script: Any,
-    dependents: Mapping[str, list[str]],
-    base: _Base,
-    paths: list[str],
-    tolerance: float,
-    rng: np.random.Generator,
-) -> Outcome:
+def probed(probe: _Probe, paths: list[str], rng: np.random.Generator) -> list[Outcome]:
+    """What became of the outputs when tensors changed together; if they did not follow, of the
+    halves, so that a tensor is named.
+    """
+    outcome = _strong_enough(probe, paths, rng)
+    if outcome.reason is None or len(paths) == 1:
+        return [outcome]
+    half = len(paths) // 2
+    parts = [o for part in (paths[:half], paths[half:]) for o in probed(probe, part, rng)]
+    return parts if any(o.reason for o in parts) else [outcome]
+
+
+def _strong_enough(probe: _Probe, paths: list[str], rng: np.random.Generator) -> Outcome:
     """Changes some tensors, more strongly if the outputs hardly move, and compares the two
     changes.
     """
     best = Outcome(paths)
     seed = int(rng.integers(1 << 31))
     for strength in STRENGTHS:
-        outcome = _once(subject, script, dependents, base, paths, strength, seed, tolerance)
+        outcome = _once(probe, paths, strength, seed)
         if outcome is None:  # this strength leads to NaN, or the original refuses it
             continue
         best = outcome
@@ -229,34 +274,27 @@ def _probe(
     return best
 
 
-def _once(
-    subject: Subject,
-    script: Any,
-    dependents: Mapping[str, list[str]],
-    base: _Base,
-    paths: list[str],
-    strength: float,
-    seed: int,
-    tolerance: float,
-) -> Outcome | None:
+def _once(probe: _Probe, paths: list[str], strength: float, seed: int) -> Outcome | None:
+    subject = probe.subject
     captured = subject.captured
     assert captured is not None
-    calls = [subject.examples] * subject.calls
     outcome = Outcome(paths, strength=strength)
     with changed(captured.tensors, paths, strength, np.random.default_rng(seed)):
         try:
-            source = subject.run_source(calls)
+            source = subject.run_source(probe.given.calls)
         except SourceRefuses:
             return None
         if not _finite(source):
             return None
-        names = list(dict.fromkeys(n for p in paths for n in dependents.get(p, ())))
+        names = list(dict.fromkeys(n for p in paths for n in probe.dependents.get(p, ())))
         try:
-            package = run_with_weights(subject, script, names, calls)
+            package = run_with_weights(subject, probe.script, names, probe.given.calls)
         except PackageFailed as error:
             outcome.reason = f"the package failed with changed weights: {error}"
             return outcome
-    return judge(outcome, base, source, package, tolerance)
+    assert probe.given.wanted is not None
+    assert probe.given.got is not None
+    return judge(outcome, (probe.given.wanted, probe.given.got), (source, package), probe.tolerance)
 
 
 def run_with_weights(
@@ -272,11 +310,9 @@ def run_with_weights(
         return subject.run_package(calls)
 
 
-def judge(
-    outcome: Outcome, base: _Base, source: list[Outputs], package: list[Outputs], tolerance: float
-) -> Outcome:
+def judge(outcome: Outcome, before: Sides, after: Sides, tolerance: float) -> Outcome:
     """Fills in how far the outputs moved and whether in the same direction and as far."""
-    moved_source, moved_package, exact = _changes(base, source, package)
+    moved_source, moved_package, exact = _changes(before, after)
     if not exact:
         outcome.reason = "integer outputs differ with the changed weight"
         return outcome
@@ -296,19 +332,19 @@ def judge(
         outcome.reason = f"the outputs do not follow: cosine {outcome.cosine:.4f}"
     elif not 0.98 < ratio < 1.02:
         outcome.reason = f"the outputs follow {ratio:.3f} times as far"
+    elif len(outcome.paths) > 1:  # one of them could be lost among the others' changes
+        apart = float(np.abs(moved_package - moved_source).max())
+        if apart > max(LEAST_CHANGE, 10 * tolerance):
+            outcome.reason = f"the outputs follow up to {apart:.2g} of scale"
     return outcome
 
 
-def _changes(
-    base: _Base, source: list[Outputs], package: list[Outputs]
-) -> tuple[np.ndarray, np.ndarray, bool]:
+def _changes(before: Sides, after: Sides) -> tuple[np.ndarray, np.ndarray, bool]:
     """Both sides' changes of all float outputs, by scale; whether integers agree."""
     ours: list[np.ndarray] = []
     theirs: list[np.ndarray] = []
     exact = True
-    for before_s, before_p, after_s, after_p in zip(
-        base.source, base.package, source, package, strict=True
-    ):
+    for before_s, before_p, after_s, after_p in zip(*before, *after, strict=True):
         for name, want in after_s.items():
             got, old = after_p[name], before_s[name]
             if want.values.shape != old.values.shape or not is_inexact(want.dtype):

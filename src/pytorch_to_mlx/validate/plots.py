@@ -7,20 +7,18 @@ from typing import Any
 import numpy as np
 
 from pytorch_to_mlx.validate.compare import is_inexact
-from pytorch_to_mlx.validate.subject import PackageFailed, SourceRefuses, Subject
+from pytorch_to_mlx.validate.result import Case
 
 MOST = 4
 LONGEST = 200_000
 
 
-def plots_of(subject: Subject, ignored: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+def plots_of(given: Case | None, ignored: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
     """A curve of the first row and a scatter of all values of the first few float outputs, at the
-    given inputs; none where one side cannot run."""
-    calls = [subject.examples]
-    try:
-        want, got = subject.run_source(calls)[0], subject.run_package(calls)[0]
-    except (SourceRefuses, PackageFailed):
+    given inputs; none where one side did not run."""
+    if given is None or not given.wanted or not given.got:
         return []
+    want, got = given.wanted[0], given.got[0]
     found: list[dict[str, Any]] = []
     for name, a in want.items():
         b = got.get(name)

@@ -8,6 +8,7 @@ must have one distribution (Kolmogorov-Smirnov).
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import mlx.core as mx
@@ -54,6 +55,15 @@ def compare_distributions(subject: Subject, seed: int) -> tuple[dict[str, Any], 
     if not case.outputs:
         case.outputs = [Comparison("none random at these inputs", True)]
     return section, case
+
+
+def skipped(ignored: Collection[str], outputs: Collection[str]) -> str:
+    """A note of what a proof lacks where some outputs are random."""
+    which = "all" if len(ignored) == len(outputs) else " and ".join(sorted(ignored))
+    return (
+        f"random outputs ({which}) are compared by distribution at the given inputs; weights were "
+        "not changed, modules not compared one by one, and a fault is not searched for"
+    )
 
 
 def _inexact(a: Array) -> bool:

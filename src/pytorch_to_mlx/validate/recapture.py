@@ -17,6 +17,7 @@ from pytorch_to_mlx.validate.subject import read_golden
 
 if TYPE_CHECKING:
     from pytorch_to_mlx.capture.program import Captured
+    from pytorch_to_mlx.sources.detect import OpenedSource
 
 LOW = ("float16", "bfloat16")
 
@@ -37,7 +38,8 @@ def recapture(
     opened = open_source(source)
     if not args and not kwargs and opened.exported_program is None and not opened.args:
         arguments = recorded_arguments(package) if not opened.kwargs else arguments
-    dtype = package.config["dtype"] if package.config["dtype"] in LOW else None
+    wanted = package.config["dtype"]
+    dtype = wanted if wanted in LOW or (wanted == "float32" and _is_low(opened)) else None
     symbols = package.config["dims"].get("symbols")
     _, captured = api._capture(
         source,
@@ -52,6 +54,14 @@ def recapture(
     )
     check_same(package, captured)
     return captured
+
+
+def _is_low(opened: OpenedSource) -> bool:
+    """Whether most of a source's numbers are in half precision."""
+    from pytorch_to_mlx.capture.recast import main_dtype
+
+    source = opened.exported_program or opened.module
+    return str(main_dtype(source)).removeprefix("torch.") in LOW
 
 
 def recorded_arguments(package: Package) -> tuple[tuple[Any, ...], dict[str, Any]]:

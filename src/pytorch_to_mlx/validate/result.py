@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytorch_to_mlx.validate.compare import Comparison
+from pytorch_to_mlx.validate.compare import Array, Comparison
 
 
 @dataclass
@@ -17,6 +17,10 @@ class Case:
     dtype: str | None = None
     outputs: list[Comparison] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)  # inputs by name, one dict a call
+    # Both sides' outputs, one dict a call, once they have run.
+    wanted: list[dict[str, Array]] | None = field(default=None, repr=False)
+    got: list[dict[str, Array]] | None = field(default=None, repr=False)
+    seconds: float = 0.0  # of both sides' runs
 
     @property
     def ok(self) -> bool:
@@ -32,6 +36,7 @@ class ValidationReport:
     """The proof, or where it failed.
 
     ``notes`` say what a reader must know: sizes that the original refuses, what was not compared.
+    ``budget`` holds the seconds and the names of what they were not enough for.
     """
 
     tolerance: float
@@ -41,6 +46,7 @@ class ValidationReport:
     low_precision: dict[str, Any] | None = None
     random_ops: dict[str, Any] | None = None
     bisect: dict[str, Any] | None = None
+    budget: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -66,6 +72,7 @@ class ValidationReport:
             "low_precision": self.low_precision,
             "random_ops": self.random_ops,
             "bisect": self.bisect,
+            "budget": self.budget,
             "notes": self.notes or None,
         }
         section.update({k: v for k, v in optional.items() if v is not None})
@@ -73,23 +80,47 @@ class ValidationReport:
 
     def summary(self) -> str:
         """The verdict in a few lines."""
+        from pytorch_to_mlx.report.verdict import exact_cases, left_out
+
+        section = self.to_dict()
         outputs = [o for c in self.cases for o in c.outputs]
         compared = f"{len(outputs)} outputs in {len(self.cases)} cases"
         if self.passed:
-            worst = max((o.relative for o in outputs), default=0.0)
-            lines = [f"proven: {compared}, none further off than {worst:.2g} of its scale"]
+            kept = {c["name"] for c in exact_cases(section)}
+            worst = max(o.relative for c in self.cases if c.name in kept for o in c.outputs)
+            where = "" if self.low_precision is None else "in float32 "
+            lines = [f"proven: {compared}, {where}none further off than {worst:.2g} of its scale"]
         elif not outputs:
             lines = ["failed: nothing was compared"]
         else:
             lines = [f"failed: {sum(not o.ok for o in outputs)} of {compared}"]
+        lines += [f"  {line}" for line in _half(self.low_precision) + _weights(self.perturbation)]
         for case in self.cases:
             lines += [f"  {case.name}: {o.name}: {o.reason}" for o in case.outputs if not o.ok][:4]
-        for section in (self.perturbation, self.low_precision, self.random_ops):
-            for failure in (section or {}).get("reasons", [])[:4]:
+        for part in (self.perturbation, self.low_precision, self.random_ops):
+            for failure in (part or {}).get("reasons", [])[:4]:
                 lines.append(f"  {failure}")
         if self.bisect:
             lines += _bisected(self.bisect)
+        lines += [f"  {line}" for line in left_out(section)]
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
+
+
+def _half(section: dict[str, Any] | None) -> list[str]:
+    """A line an output: its error in half precision beside the limit."""
+    return [
+        f"{row['name']}: {section['dtype']} off by {row['error']:.2g} of float32, "
+        f"{row['allowed']:.2g} allowed (torch's own: {row['torch_error']:.2g})"
+        for row in (section or {}).get("outputs", ())
+        if section is not None
+    ]
+
+
+def _weights(section: dict[str, Any] | None) -> list[str]:
+    if not section:
+        return []
+    followed = section["checked"] - len(section["failed"])
+    return [f"{followed} of {section['checked']} changed weights followed"]
 
 
 def _bisected(found: dict[str, Any]) -> list[str]:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def node_values(
-    captured: Captured, inputs: Inputs, keep: Callable[[fx.Node], bool] = lambda _: True
+    captured: Captured, inputs: Inputs, keep: Callable[[fx.Node, Any], bool] = lambda n, v: True
 ) -> dict[fx.Node, Any]:
-    """Every kept node's value on one call of the program from the model's own state.
+    """Every kept node's value on one call of the program from the model's own state. ``keep`` sees
+    all of them in order.
 
     Raises:
         RuntimeError and what else torch's ops raise at inputs that the program does not take.
@@ -31,7 +32,7 @@ def node_values(
     class Recorder(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             value = super().run_node(n)
-            if keep(n):
+            if keep(n, value):
                 kept[n] = _snapshot(value)
             return value
 
@@ -70,7 +71,8 @@ def arguments(captured: Captured, inputs: Inputs) -> list[Any]:
             values.append(_input(captured.input_names[user], node, spec, inputs))
             user += 1
         elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
-            values.append(captured.tensors[captured.canonical(str(spec.target))].detach().clone())
+            tensor = captured.tensors[captured.canonical(str(spec.target))].detach()
+            values.append(tensor if spec.kind == InputKind.PARAMETER else tensor.clone())
         else:
             values.append(program.constants.get(str(spec.target)))
     return values
