@@ -1,4 +1,4 @@
-"""Small models of four kinds, with every op on a line of its own."""
+"""Small models of six kinds, with every op on a line of its own."""
 
 from __future__ import annotations
 
@@ -130,11 +130,66 @@ class Tagger(nn.Module):
         return F.log_softmax(self.out(h), dim=-1)
 
 
+class Reader(nn.Module):
+    """Learned positions, a padding mask, a causal look at a longer memory, a tied head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(9, 8)
+        self.places = nn.Embedding(64, 8)
+        self.key, self.value = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.head = nn.Linear(8, 9)
+        self.head.weight = self.embed.weight
+
+    def forward(self, ids: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        place = torch.arange(ids.shape[1])
+        h = self.embed(ids) + self.places(place)
+        scores = h @ h.transpose(1, 2)
+        padding = (ids == 0).unsqueeze(1)
+        scores = scores.masked_fill(padding, -30.0)
+        h = h + torch.softmax(scores, dim=-1) @ h
+        keys, values = self.key(memory), self.value(memory)
+        h = h + F.scaled_dot_product_attention(h, keys, values, is_causal=True)
+        return self.head(h)
+
+
+class Stream(nn.Module):
+    """A causal convolution that subtracts a running mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, 6, 3)
+        self.register_buffer("mean", torch.zeros(6))
+        nn.init.normal_(self.conv.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(x, (2, 0))
+        y = self.conv(padded)
+        now = y.mean(dim=(0, 2))
+        self.mean.copy_(0.5 * self.mean + now)
+        y = y - self.mean[:, None]
+        total = torch.cumsum(y, dim=-1)
+        return total.clamp(min=-3.0, max=2.0) + y
+
+
+MODELS: dict[str, type[nn.Module]] = {
+    "mlp": Mlp,
+    "conv": ConvNet,
+    "block": Block,
+    "tagger": Tagger,
+    "reader": Reader,
+    "stream": Stream,
+}
+
+
 def make(name: str) -> tuple[nn.Module, Inputs]:
     """A model with seeded weights, and inputs."""
     torch.manual_seed(0)
-    model: nn.Module = {"mlp": Mlp, "conv": ConvNet, "block": Block, "tagger": Tagger}[name]()
-    shapes = {"mlp": (5, 6), "conv": (2, 3, 8, 6), "block": (2, 7, 16)}
+    model = MODELS[name]()
+    shapes = {"mlp": (5, 6), "conv": (2, 3, 8, 6), "block": (2, 7, 16), "stream": (2, 4, 9)}
+    if name == "reader":
+        ids = torch.tensor([[3, 5, 1, 0, 0]])
+        return model.eval(), (ids, torch.randn(1, 7, 8))
     if name == "tagger":
         return model.eval(), (torch.randint(0, 11, (3, 6)),)
     return model.eval(), (torch.randn(shapes[name]),)
