@@ -1,4 +1,4 @@
-"""What converts: the ops with a lowering, from the registry itself, and the records of conformance."""
+"""What converts: the ops with a lowering, from the registry, and the records of conformance."""
 
 from __future__ import annotations
 
