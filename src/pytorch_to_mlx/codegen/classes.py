@@ -11,11 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import mlx.nn as nn
-
 from pytorch_to_mlx.codegen import constructors
 from pytorch_to_mlx.codegen.attributes import Attributes
 from pytorch_to_mlx.codegen.homes import Homes, leaf
+from pytorch_to_mlx.codegen.library import library_classes
 from pytorch_to_mlx.codegen.loops import trim_slices
 from pytorch_to_mlx.codegen.methods import Context, Method
 from pytorch_to_mlx.codegen.names import argument, class_name, unique
@@ -59,7 +58,7 @@ class ClassBuilder:
         self.regions: dict[str, list[Region]] = defaultdict(list)
         for region in root.walk():
             self.regions[region.frame.path].append(region)
-        self.names: set[str] = set()
+        self.names = library_classes()
         self.modules: dict[str, ModuleCode] = {}
         self.classes: list[ClassCode] = []
 
@@ -317,7 +316,7 @@ def _argument_names(call: ast.Call, known: dict[str, list[str]]) -> list[str]:
         return ["num_layers"]
     if text == "mx.zeros":
         return ["size"]
-    cls = getattr(nn, text.removeprefix("nn."), None) if text.startswith("nn.") else None
+    cls = constructors.layer_class(text)
     if cls is None:
         return []
     return [p for p in inspect.signature(cls.__init__).parameters if p != "self"]

@@ -15,10 +15,11 @@ from pytorch_to_mlx.codegen.homes import LayerPlace
 from pytorch_to_mlx.graph import Param
 from pytorch_to_mlx.graph.dims import is_static
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.ops import registry
 
 
 def layer(place: LayerPlace) -> ast.expr:
-    """The constructor call of an ``nn`` layer: required arguments by position, all others by
+    """The constructor call of a layer: required arguments by position, all others by
     keyword.
 
     Defaults are written too, so that layers which differ in them can share a class;
@@ -27,7 +28,7 @@ def layer(place: LayerPlace) -> ast.expr:
     config = dict(place.config)
     args: list[ast.expr] = []
     keywords: list[ast.keyword] = []
-    for p in _parameters(place.target.removeprefix("nn.")):
+    for p in _parameters(layer_class(place.target)):
         if p.default is inspect.Parameter.empty:
             args.append(_literal(config.pop(p.name)))
         else:
@@ -37,11 +38,22 @@ def layer(place: LayerPlace) -> ast.expr:
     return ast.Call(callee(place.target), args, keywords)
 
 
-def _parameters(cls: str) -> list[inspect.Parameter]:
-    """Constructor parameters of an ``nn`` class; those that cannot be written as literals are left
+def layer_class(name: str) -> Any:
+    """The layer class that a graph's target or a written name stands for; ``None`` if it is none.
+
+    Layers of ``ops`` are written by their bare name, those of ``nn`` as ``nn.Linear``.
+    """
+    room, _, last = name.rpartition(".")
+    if not last[:1].isupper() or room not in ("nn", "ops", ""):
+        return None
+    return getattr(nn, last, None) if room == "nn" else registry.functions().get(last)
+
+
+def _parameters(cls: Any) -> list[inspect.Parameter]:
+    """Constructor parameters of a layer class; those that cannot be written as literals are left
     out.
     """
-    parameters = inspect.signature(getattr(nn, cls).__init__).parameters.values()
+    parameters = inspect.signature(cls.__init__).parameters.values()
     empty = inspect.Parameter.empty
     return [
         p
@@ -51,12 +63,12 @@ def _parameters(cls: str) -> list[inspect.Parameter]:
 
 
 def prune_defaults(statement: ast.stmt) -> None:
-    """Takes keywords that repeat an ``nn`` layer's default out of a statement (in place)."""
+    """Takes keywords that repeat a layer's default out of a statement (in place)."""
     for call in [n for n in ast.walk(statement) if isinstance(n, ast.Call)]:
-        text = ast.unparse(call.func)
-        if not text.startswith("nn.") or not hasattr(nn, text[3:]):
+        cls = layer_class(ast.unparse(call.func))
+        if cls is None:
             continue
-        defaults = {p.name: p.default for p in _parameters(text[3:])}
+        defaults = {p.name: p.default for p in _parameters(cls)}
         call.keywords = [k for k in call.keywords if not _is_default(k, defaults)]
 
 

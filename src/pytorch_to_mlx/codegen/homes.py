@@ -167,7 +167,10 @@ def _layer_path(
         return prefix
     if len(prefixes) > 1:
         prefix = _common(prefixes)
-    stem = identifier(node.label or _stem(leaf(paths[0])) or _kind(node), "layer")
+    if node.label:
+        stem = ".".join(p if p.isdigit() else identifier(p, "layer") for p in node.label.split("."))
+    else:
+        stem = identifier(_stem(leaf(paths[0])) or _kind(node), "layer")
     return _free(f"{prefix}.{stem}".lstrip("."), layers)
 
 

@@ -1,5 +1,5 @@
-"""Copies the functions of ``ops`` that a model needs into its file, with what they call."""
-
+"""Copies what a model needs of ``ops``, functions and layers, into its file, and what that calls.
+"""
 from __future__ import annotations
 
 import ast
@@ -14,7 +14,7 @@ from pytorch_to_mlx.ops import registry
 
 @dataclass(frozen=True)
 class Entry:
-    """A function or constant of the library: its source and the other entries it names."""
+    """A function, class or constant of the library: its source and the other entries it names."""
 
     name: str
     source: str
@@ -30,13 +30,15 @@ def _module_entries(module: ModuleType) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for node in tree.body:
         names: list[str] = []
-        if isinstance(node, ast.FunctionDef):
+        first = node.lineno
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             names = [node.name]
+            first = min([d.lineno for d in node.decorator_list], default=first)
         elif isinstance(node, ast.Assign):
             names = [t.id for t in node.targets if isinstance(t, ast.Name)]
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names = [node.target.id]
-        text = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+        text = "\n".join(lines[first - 1 : node.end_lineno])
         used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         for name in names:
             entries[name] = Entry(
@@ -53,6 +55,11 @@ def _all_entries() -> dict[str, Entry]:
         if module is not None:
             found.update(_module_entries(module))
     return found
+
+
+def library_classes() -> set[str]:
+    """Names of the layers of ``ops``, which no class of a model may take."""
+    return {name for name, thing in registry.functions().items() if isinstance(thing, type)}
 
 
 def library_source(names: Iterable[str]) -> tuple[list[str], set[str]]:

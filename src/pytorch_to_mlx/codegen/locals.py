@@ -41,6 +41,12 @@ _BY_TARGET = {
     "mx.where": "x",
     "mx.argmax": "index",
 }
+# A layer's results by what they are.
+_RESULTS = {
+    "ops.LSTMLayer": ("x", "hidden", "cell"),
+    "ops.GRULayer": ("x", "hidden"),
+    "ops.RNNLayer": ("x", "hidden"),
+}
 _MADE_FROM_NOTHING = {"mx.arange": "positions", "mx.zeros": "zeros", "mx.ones": "ones"}
 _GENERIC_WORDS = frozenset(
     "m out o c fc lin linear dense conv convolution norm normalization ln bn layer layernorm proj "
@@ -62,6 +68,8 @@ def base_name(value: Value, producer: Node | None) -> str:
         return named
     if value.dtype == "bool" or any(u.kwargs.get("mask") is value for u in value.uses):
         return "mask"
+    if producer.target in _RESULTS:
+        return _RESULTS[producer.target][value.index]
     if producer.is_layer:
         return _by_attribute(producer, value)
     by_target = _BY_TARGET.get(producer.target)
@@ -166,7 +174,11 @@ class Allocator:
                     names[placeholder] = "_"
                     continue
                 free_from = i if _is_simple(statement) else i - 1
-                wish = _carried(statement, names, last_use, i) or wanted.get(placeholder) or "x"
+                wish = (
+                    _carried(statement, placeholder, names, last_use, i)
+                    or wanted.get(placeholder)
+                    or "x"
+                )
                 name = self._pick(wish, free_from, holder, last_use)
                 names[placeholder] = name
                 holder[name] = placeholder
@@ -183,13 +195,23 @@ class Allocator:
 
 
 def _carried(
-    statement: ast.stmt, names: Mapping[str, str], last_use: Mapping[str, int], at: int
+    statement: ast.stmt,
+    placeholder: str,
+    names: Mapping[str, str],
+    last_use: Mapping[str, int],
+    at: int,
 ) -> str:
-    """The name of the first argument of a list element's call, when it is not needed afterwards."""
+    """The name of the first argument of a list element's call, when it is not needed afterwards.
+
+    The call's (first) result takes it over.
+    """
     call = statement.value if isinstance(statement, ast.Assign) else None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Subscript) or not call.args:
         return ""
-    if not isinstance(statement.targets[0], ast.Name):  # type: ignore[attr-defined]
+    target = statement.targets[0]  # type: ignore[attr-defined]
+    if isinstance(target, ast.Tuple):
+        target = target.elts[0]
+    if not isinstance(target, ast.Name) or target.id != placeholder:
         return ""
     first = call.args[0]
     if isinstance(first, ast.Name) and last_use.get(first.id) == at:

@@ -191,8 +191,11 @@ class Node:
 
     @property
     def is_layer(self) -> bool:
-        """Whether the target is an ``nn`` layer class (constructed once, called many times)."""
-        return self.target.startswith("nn.") and self.target[3:4].isupper()
+        """Whether the target is a layer class of ``nn`` or ``ops`` (constructed once, called many
+        times).
+        """
+        room, _, name = self.target.partition(".")
+        return room in ("nn", "ops") and name[:1].isupper()
 
     @property
     def output(self) -> Value:

@@ -385,6 +385,6 @@ def _lstm_layer(x: Value, *_: Any, hidden_size: int, **__: Any) -> Any:
     return [(shape, x.dtype), (shape, x.dtype)]
 
 
-@rule("nn.GRU", "nn.RNN")
+@rule("nn.GRU")
 def _gru_layer(x: Value, *_: Any, hidden_size: int, **__: Any) -> Any:
     return (*x.dims[:-1], hidden_size), x.dtype

@@ -241,6 +241,32 @@ def _gru(x: Value, h0: Value, params: Any, *, bidirectional: bool = False, **_: 
     return _recurrent(x, (h0,), bidirectional)
 
 
+def _recurrent_layer(x: Value, size: int, hidden_size: int, bidirectional: bool, cell: bool) -> Any:
+    ways = 2 if bidirectional else 1
+    batch, steps = x.dims[:2]
+    ends = [(ways, batch, size), *([(ways, batch, hidden_size)] if cell else [])]
+    return [((batch, steps, ways * size), x.dtype), *((end, x.dtype) for end in ends)]
+
+
+@rule("ops.LSTMLayer")
+def _lstm_layer(
+    x: Value,
+    *_: Any,
+    hidden_size: int,
+    bidirectional: bool = False,
+    projection_size: int = 0,
+    **__: Any,
+) -> Any:
+    return _recurrent_layer(x, projection_size or hidden_size, hidden_size, bidirectional, True)
+
+
+@rule("ops.GRULayer", "ops.RNNLayer")
+def _single_state_layer(
+    x: Value, *_: Any, hidden_size: int, bidirectional: bool = False, **__: Any
+) -> Any:
+    return _recurrent_layer(x, hidden_size, hidden_size, bidirectional, False)
+
+
 @rule("ops.lstm_cell")
 def _lstm_cell(x: Value, h: Value, c: Value, *_: Value) -> Any:
     return [(h.dims, h.dtype), (c.dims, c.dtype)]

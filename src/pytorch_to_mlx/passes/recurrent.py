@@ -1,4 +1,4 @@
-"""Recurrent stacks as ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` layers, one a layer and direction.
+"""Recurrent stacks as layers, one a layer of the stack, its weights in ``mlx.nn``'s layout.
 
 Given::
 
@@ -6,42 +6,75 @@ Given::
 
 with ``x`` [T, B, I], the result works batch-first (the layout pass removes the transposes)::
 
-    y, cell = nn.LSTM(x.transpose(1, 0, 2), Wx=w_ih, Wh=w_hh, bias=b_ih + b_hh)
+    y, h, c = ops.LSTMLayer(x.transpose(1, 0, 2), Wx=w_ih, Wh=w_hh, bias=b_ih + b_hh)
 
-Packed sequences, projections and weights that are computed at run time keep the function.
+The layers of ``ops`` run both directions in one matmul a step and the rest of the step in one
+compiled kernel: 1.5 to 3 times as fast as ``nn.LSTM`` and ``nn.GRU`` (docs/performance.md). Only
+over sequences known to have one or two steps are those as fast, and emitted instead. Packed
+sequences and weights that are computed at run time keep the function.
 """
 
 from __future__ import annotations
 
+from itertools import chain, count
 from typing import Any
 
 import mlx.core as mx
 
-from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call
+from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call, is_static
 from pytorch_to_mlx.graph.build import call_layer
 from pytorch_to_mlx.passes.base import PassReport
 
-_CELLS = {"ops.lstm": "nn.LSTM", "ops.gru": "nn.GRU", "ops.rnn_tanh": "nn.RNN"}
+_LAYERS = {
+    "ops.lstm": "ops.LSTMLayer",
+    "ops.gru": "ops.GRULayer",
+    "ops.rnn_tanh": "ops.RNNLayer",
+    "ops.rnn_relu": "ops.RNNLayer",
+}
+# Over at most so many steps a layer of nn is as fast (measured: benchmarks.variants).
+SHORT = 2
 
 
 def run(graph: Graph, report: PassReport) -> None:
     """Replaces every recurrent call whose weights are weights."""
-    weights = set(graph.param_of())
+    param_of = graph.param_of()
+    names = _Names([*graph.classes, *(p.path for p in param_of.values())])
     with Builder(graph) as builder:
         for node in list(graph.nodes):
-            if node.target not in _CELLS:
+            if node.target not in _LAYERS:
                 continue
-            reason = _refusal(node, weights)
+            stack = _Stack(node)
+            reason = stack.refusal(set(param_of))
             if reason:
                 report.refuse(node, reason)
                 continue
+            owner = param_of[stack.params[0]].path.rpartition(".")[0]
             with builder.before(node):
-                results = _Stack(node).build(builder)
+                results = stack.build(builder, names.of(owner) if stack.layers > 1 else "")
             for old, new in zip(node.outputs, results, strict=True):
                 new.hint = old.hint
                 graph.replace(old, new)
             graph.erase(node)
             report.applied += 1
+
+
+class _Names:
+    """What the list of a stack's layers is called beside the other names of its module."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.taken = set(paths)
+        for parts in (path.split(".") for path in paths):
+            self.taken.update(".".join(parts[:n]) for n in range(1, len(parts)))
+
+    def of(self, owner: str) -> str:
+        """A name that is free in the module ``owner``, and from now on taken."""
+        later = (f"recurrent_layers_{n}" for n in count(2))
+        for name in chain(("layers", "recurrent_layers"), later):
+            path = f"{owner}.{name}".lstrip(".")
+            if path not in self.taken:
+                self.taken.add(path)
+                return name
+        raise AssertionError("unreachable: the names do not end")
 
 
 def _bind(node: Node) -> dict[str, Any]:
@@ -51,59 +84,121 @@ def _bind(node: Node) -> dict[str, Any]:
     return {**defaults, **dict(zip(names, node.args, strict=False)), **node.kwargs}
 
 
-def _refusal(node: Node, weights: set[Value]) -> str:
-    a = _bind(node)
-    if a["batch_sizes"] is not None:
-        return "packed sequences have no nn layer"
-    if any(p not in weights for p in a["params"]):
-        return "its weights are computed at run time"
-    each = 4 if a["has_biases"] else 2
-    if len(a["params"]) != each * a["num_layers"] * (2 if a["bidirectional"] else 1):
-        return "projections have no nn layer"
-    return ""
-
-
 class _Stack:
     """The layers of one recurrent call."""
 
     def __init__(self, node: Node) -> None:
-        self.node = node
-        self.cell = _CELLS[node.target]
+        self.target = node.target
         a = _bind(node)
         self.x, self.params, self.biases = a["x"], a["params"], a["has_biases"]
+        self.packed = a["batch_sizes"] is not None
         self.layers, self.directions = a["num_layers"], 2 if a["bidirectional"] else 1
         self.states = [a["h0"], *([a["c0"]] if "c0" in a else [])]
+        self.each = len(self.params) // (self.layers * self.directions)
+        self.projected = self.each > (4 if self.biases else 2)
+        steps = self.x.dims[0]
+        self.short = is_static(steps) and int(steps) <= SHORT
 
-    def build(self, builder: Builder) -> list[Value]:
+    def refusal(self, weights: set[Value]) -> str:
+        """Why the call stays a function; empty if it need not."""
+        if self.packed:
+            return "packed sequences have no layer"
+        if any(p not in weights for p in self.params):
+            return "its weights are computed at run time"
+        return ""
+
+    def build(self, builder: Builder, name: str) -> list[Value]:
+        """The stack's outputs: the sequence [T, B, D * H] and the final states."""
         x = self.x.transpose(1, 0, 2)
         finals: list[list[Value]] = [[] for _ in self.states]
+        plain = self.short and not self.projected and self.target in ("ops.lstm", "ops.gru")
         for layer in range(self.layers):
-            outs = []
-            for direction in range(self.directions):
-                out, ends = self._direction(x, layer, direction, builder)
-                outs.append(out)
-                for kind, end in zip(finals, ends, strict=True):
-                    kind.append(end)
-            x = outs[0] if len(outs) == 1 else call(mx.concatenate, tuple(outs), axis=-1)
-        ends = [
-            f[0].reshape(1, *f[0].dims) if len(f) == 1 else call(mx.stack, tuple(f)) for f in finals
-        ]
+            if plain:
+                x, ends = self._plain(x, layer, builder)
+            else:
+                x, *ends = self._layer(x, layer)
+                builder.nodes[-1].label = f"{name}.{layer}" if name else ""
+            for kind, end in zip(finals, ends, strict=True):
+                kind.append(end)
+        ends = [f[0] if len(f) == 1 else call(mx.concatenate, tuple(f), axis=0) for f in finals]
         return [x.transpose(1, 0, 2), *ends]
+
+    def _layer(self, x: Value, layer: int) -> tuple[Value, ...]:
+        """A layer of ``ops``: its outputs and final states [D, B, H]."""
+        parts = [self._weights(layer * self.directions + d) for d in range(self.directions)]
+        w = {k: _joined([p[k] for p in parts]) for k in parts[0]}
+        params, config = {"Wx": w["w_ih"], "Wh": w["w_hh"]}, self._config(parts[0])
+        if self.target == "ops.gru" and self.biases:
+            params |= {"bx": w["b_ih"], "bh": w["b_hh"]}
+        elif self.biases:
+            params["bias"] = w["b_ih"] + w["b_hh"]
+        if self.projected:
+            params["Wp"], config["projection_size"] = w["w_hr"], parts[0]["w_hr"].dims[0]
+        if self.target == "ops.rnn_relu":
+            config["nonlinearity"] = "relu"
+        if self.directions == 2:
+            config["bidirectional"] = True
+        first = layer * self.directions
+        out: tuple[Value, ...] = call_layer(
+            _LAYERS[self.target],
+            (x, *self._given(slice(first, first + self.directions))),
+            params,
+            **config,
+        )
+        return out
+
+    def _given(self, index: int | slice) -> list[Value]:
+        """The initial states of a layer or direction; none where all are zero."""
+        if all(_is_zero(s) for s in self.states):
+            return []
+        if isinstance(index, slice) and self.layers == 1:
+            return self.states
+        return [call("getitem", s, (index,)) for s in self.states]
+
+    def _weights(self, k: int) -> dict[str, Value]:
+        """The weights of one layer and direction by torch's names."""
+        names = ["w_ih", "w_hh", *(["b_ih", "b_hh"] if self.biases else [])]
+        names += ["w_hr"] if self.projected else []
+        return dict(zip(names, self.params[k * self.each : (k + 1) * self.each], strict=True))
+
+    def _config(self, w: dict[str, Value]) -> dict[str, Any]:
+        gates = {"ops.lstm": 4, "ops.gru": 3}.get(self.target, 1)
+        return {
+            "input_size": w["w_ih"].dims[1],
+            "hidden_size": int(w["w_hh"].dims[0]) // gates,
+            "bias": bool(self.biases),
+        }
+
+    # -- one or two steps --------------------------------------------------------------------------
+
+    def _plain(self, x: Value, layer: int, builder: Builder) -> tuple[Value, list[Value]]:
+        """``nn.LSTM`` or ``nn.GRU``, one a direction: the outputs and final states [D, B, H]."""
+        outs, finals = [], []
+        for direction in range(self.directions):
+            out, ends = self._direction(x, layer, direction, builder)
+            outs.append(out)
+            finals.append(ends)
+        states = [
+            e[0].reshape(1, *e[0].dims) if len(e) == 1 else call(mx.stack, e)
+            for e in zip(*finals, strict=True)
+        ]
+        return outs[0] if len(outs) == 1 else call(mx.concatenate, tuple(outs), axis=-1), states
 
     def _direction(
         self, x: Value, layer: int, direction: int, builder: Builder
     ) -> tuple[Value, list[Value]]:
         k = layer * self.directions + direction
-        params, config = self._weights(k)
         step = slice(None, None, -1) if direction else None
         given = call("getitem", x, (slice(None), step)) if step else x
-        args: tuple[Any, ...] = (given,)
-        if not all(_is_zero(s) for s in self.states):
-            args = (given, *(call("getitem", s, (k,)) for s in self.states))
-        result = call_layer(self.cell, args, params, **config)
-        node = builder.nodes[-1]
+        w = self._weights(k)
+        result = call_layer(
+            "nn.LSTM" if self.target == "ops.lstm" else "nn.GRU",
+            (given, *self._given(k)),
+            self._nn_params(w),
+            **self._config(w),
+        )
         if self.layers * self.directions > 1:
-            node.label = ("backward" if direction else "forward") + (
+            builder.nodes[-1].label = ("backward" if direction else "forward") + (
                 f"_{layer}" if self.layers > 1 else ""
             )
         results = result if isinstance(result, tuple) else (result,)
@@ -111,24 +206,23 @@ class _Stack:
         out = results[0]
         return (call("getitem", out, (slice(None), step)) if step else out), ends
 
-    def _weights(self, k: int) -> tuple[dict[str, Value], dict[str, Any]]:
-        each = 4 if self.biases else 2
-        w_ih, w_hh, *bias = self.params[k * each : (k + 1) * each]
-        config = {"input_size": w_ih.dims[1], "hidden_size": w_hh.dims[1], "bias": bool(bias)}
-        if self.cell == "nn.RNN":
-            return {"Wxh": w_ih, "Whh": w_hh} | (
-                {"bias": bias[0] + bias[1]} if bias else {}
-            ), config
-        params = {"Wx": w_ih, "Wh": w_hh}
-        if bias and self.cell == "nn.LSTM":
-            params["bias"] = bias[0] + bias[1]
-        elif bias:
-            size = int(w_hh.dims[1])
-            gates = call("getitem", bias[1], (slice(None, 2 * size),))
-            zeros = call("getitem", bias[1], (slice(2 * size, None),)) * 0.0
-            params["b"] = bias[0] + call(mx.concatenate, (gates, zeros), axis=0)
-            params["bhn"] = call("getitem", bias[1], (slice(2 * size, None),))
-        return params, config
+    def _nn_params(self, w: dict[str, Value]) -> dict[str, Value]:
+        params = {"Wx": w["w_ih"], "Wh": w["w_hh"]}
+        if self.biases and self.target == "ops.lstm":
+            params["bias"] = w["b_ih"] + w["b_hh"]
+        elif self.biases:
+            size = int(w["w_hh"].dims[1])
+            gates = call("getitem", w["b_hh"], (slice(None, 2 * size),))
+            last = call("getitem", w["b_hh"], (slice(2 * size, None),))
+            params["b"] = w["b_ih"] + call(mx.concatenate, (gates, last * 0.0), axis=0)
+            params["bhn"] = last
+        return params
+
+
+def _joined(parts: list[Value]) -> Value:
+    """The weights of the directions, one below the other."""
+    joined: Value = call(mx.concatenate, tuple(parts), axis=0) if len(parts) > 1 else parts[0]
+    return joined
 
 
 def _is_zero(state: Any) -> bool:

@@ -11,6 +11,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import sympy
 
+from pytorch_to_mlx.codegen.expressions import callee
 from pytorch_to_mlx.codegen.expressions import name as name_of
 from pytorch_to_mlx.codegen.flat import FlatWriter
 from pytorch_to_mlx.codegen.library import library_source
@@ -61,7 +62,9 @@ class Code:
         """A layer's construction, its weights, its call."""
         config = [ast.keyword(k, self.writer.renderer.arg(a)) for k, a in node.kwargs.items()]
         layer = f"layer{node.id}"
-        made = ast.Call(ast.Attribute(name_of("nn"), node.target[3:], ast.Load()), [], config)
+        if node.target.startswith("ops."):
+            self.writer.used_ops.add(node.target[4:])
+        made = ast.Call(callee(node.target), [], config)
         lines = [f"{layer} = {self._text(made)}"]
         lines += [f"{layer}.{k} = {self.variable(v)}" for k, v in node.params.items()]
         called = f"{layer}.{node.method}" if node.method else layer

@@ -25,7 +25,9 @@ _NEVER = (
     "nn.Dropout",
     "nn.LSTM",
     "nn.GRU",
-    "nn.RNN",
+    "ops.LSTMLayer",
+    "ops.GRULayer",
+    "ops.RNNLayer",
     "ops.random",
     "ops.dropout",
 )
