@@ -1,5 +1,5 @@
-"""Copies what a model needs of ``ops``, functions and layers, into its file, and what that calls.
-"""
+"""Copies what a model needs of ``ops`` into its file: functions and layers, and what they call."""
+
 from __future__ import annotations
 
 import ast
