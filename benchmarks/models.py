@@ -49,7 +49,7 @@ class Model:
         torch.manual_seed(0)
         with torch.device(device):
             module = self.build()
-        return module.eval().to(getattr(torch, self.dtype)).requires_grad_(False)
+        return cast(module.eval(), getattr(torch, self.dtype)).requires_grad_(False)
 
     def example(self, case: str) -> tuple[torch.Tensor, ...]:
         """forward's arguments for one case; floating ones in the model's precision."""
@@ -57,6 +57,19 @@ class Model:
         dtype = getattr(torch, self.dtype)
         values = self.inputs(**self.cases[case])
         return tuple(x.to(dtype) if x.is_floating_point() else x for x in values)
+
+
+def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The module in a precision, as ``from_pretrained(dtype=...)`` gives it (in place).
+
+    What is no part of a checkpoint keeps its own: ``module.to`` would round the frequencies of
+    rotary embeddings too, and then position 512 is turned by a radian too much or too little.
+    """
+    stored = module.state_dict(keep_vars=True)
+    for tensor in {id(t): t for t in stored.values()}.values():
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
+    return module
 
 
 def _of_transformers(model: str, config: str, **options: Any) -> Callable[[], nn.Module]:

@@ -203,14 +203,16 @@ def _carried(
 ) -> str:
     """The name of the first argument of a list element's call, when it is not needed afterwards.
 
-    The call's (first) result takes it over.
+    The call's result takes it over, or the first of several, where it alone is used.
     """
     call = statement.value if isinstance(statement, ast.Assign) else None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Subscript) or not call.args:
         return ""
     target = statement.targets[0]  # type: ignore[attr-defined]
     if isinstance(target, ast.Tuple):
-        target = target.elts[0]
+        target, *others = target.elts
+        if any(isinstance(o, ast.Name) and o.id in last_use for o in others):
+            return ""
     if not isinstance(target, ast.Name) or target.id != placeholder:
         return ""
     first = call.args[0]

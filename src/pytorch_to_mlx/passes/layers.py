@@ -175,10 +175,20 @@ def _conv(rank: int, transposed: bool) -> Callable[[Node, set[Value]], Plan | No
             return None
         config["bias"] = a["bias"] is not None
         params = {"weight": a["weight"]} | ({"bias": a["bias"]} if a["bias"] is not None else {})
+        if transposed and _tiles(config, tuple(kernel)):
+            keys = ("in_channels", "out_channels", "bias")
+            tiled = {k: config[k] for k in keys} | {"kernel_size": tuple(kernel)}
+            return "ops.ConvTransposeTiles", (a["x"],), tiled, params, ""
         name = f"nn.Conv{'Transpose' if transposed else ''}{rank}d"
         return name, (a["x"],), config, params, ""
 
     return plan
+
+
+def _tiles(config: dict[str, Any], kernel: tuple[Any, ...]) -> bool:
+    """Whether a transposed convolution's stride is its kernel, and nothing else is asked for."""
+    plain = max(kernel) > 1 and not {"padding", "dilation", "output_padding"} & set(config)
+    return plain and _spatial(config.get("stride", 1), len(kernel)) == _spatial(kernel, len(kernel))
 
 
 def _fits(config: dict[str, Any], rank: int, transposed: bool) -> bool:
