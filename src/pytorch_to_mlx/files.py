@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ def write_text(path: Path, text: str) -> None:
 
     Lone surrogates, which UTF-8 cannot hold, are written as escapes. Raises ``OSError``.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = path.with_name(f".{path.name}.draft")
     try:
         draft.write_bytes(text.encode("utf-8", "backslashreplace"))
         draft.replace(path)

@@ -152,7 +152,7 @@ def interrupt(*args: Any, **kwargs: Any) -> None:
 @pytest.mark.parametrize(
     "where",
     [
-        "pytorch_to_mlx.package.writer.mx.save_safetensors",
+        "pytorch_to_mlx.package.writer.safetensors.write_arrays",
         "pytorch_to_mlx.package.writer.write_weights",
         "pytorch_to_mlx.package.writer.write_json",
         "pytorch_to_mlx.report.build.write_report",

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of ``pytorch_to_mlx``; exits with the codes above."""
-    from pytorch_to_mlx.cli.app import app
+    try:
+        from pytorch_to_mlx.cli.app import app
 
-    app(prog_name="pytorch_to_mlx")
+        app(prog_name="pytorch_to_mlx")
+    except KeyboardInterrupt:  # before or after a command's own body
+        raise SystemExit(130) from None
 
 
 __all__ = ["main"]

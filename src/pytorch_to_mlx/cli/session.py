@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import typer
@@ -19,7 +22,11 @@ from rich.text import Text
 from pytorch_to_mlx.errors import ConversionError
 from pytorch_to_mlx.progress import Bars, Progress, Quiet
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+
+class Terminated(SystemExit):
+    """SIGTERM, as an exception: working folders are removed on its way out."""
 
 
 @dataclass
@@ -87,15 +94,35 @@ def session(
     """
     current = Session(as_json, quiet, debug)
     try:
-        with _hush(not debug):
+        with _terminable(), _hush(not debug):
             yield current
     except typer.Exit:
         raise
+    except Terminated:
+        current.err.print("terminated")
+        raise typer.Exit(TERMINATED) from None
     except KeyboardInterrupt:
         current.err.print("interrupted")
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:  # noqa: BLE001 - the outermost frame: it is shown, not hidden
         raise typer.Exit(current.fail(error)) from None
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within, SIGTERM raises :class:`Terminated`, so that nothing half-written stays behind."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Terminated(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 @contextmanager

@@ -127,9 +127,15 @@ def main() -> None:
         weights[name] = old if name in KEPT else fitted(name, weight(name, checkpoint), old)
     mx.eval(weights)
     target.mkdir(parents=True, exist_ok=True)
+    draft, done = target / ".draft.safetensors", target / "model.safetensors"
+    try:
+        mx.save_safetensors(str(draft), weights, metadata={{"format": "mlx"}})
+        draft.replace(done)
+    finally:
+        draft.unlink(missing_ok=True)
     for file in sorted(target.glob("model*.safetensors*")):
-        file.unlink()
-    mx.save_safetensors(str(target / "model.safetensors"), weights, metadata={{"format": "mlx"}})
+        if file != done:
+            file.unlink()
     print(f"{{len(weights)}} tensors written to {{target / 'model.safetensors'}}")
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pytorch_to_mlx.errors import OutputError
+from pytorch_to_mlx.package import leftovers
+from pytorch_to_mlx.package.atomic import exchange, held_signals
 
 MARK = "config.json"
 
@@ -23,6 +25,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             its
             parent is not writable.
     """
+    leftovers.bring_back(Path(os.path.abspath(target)))
     if target.exists() or target.is_symlink():
         if not overwrite:
             raise OutputError(
@@ -57,34 +60,63 @@ def beside(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A working folder next to ``target`` that takes its place when the block ends without an
     error.
 
+    At every instant ``target`` is the old folder, the new one, or none; what a killed run left
+    beside it is removed by the next.
+
     Raises:
         OutputError: as :func:`check_target`, or the disk is full.
     """
     check_target(target, overwrite=overwrite)
     target = Path(os.path.abspath(target))
+    work: Path | None = None
+    lock = -1
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(
-            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-        )
-        work.chmod(0o755)
-    except OSError as error:
-        raise OutputError(f"{target.parent} cannot be written: {error.strerror}") from error
-    try:
+        with held_signals():
+            leftovers.clean(target)
+            work, lock = _working_folder(target)
         yield work
-        _swap(work, target)
+        with held_signals():
+            _swap(work, target)
     except OSError as error:
         raise OutputError(f"{target} could not be written: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        with held_signals():
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+            leftovers.unlock(lock)
+
+
+def _working_folder(target: Path) -> tuple[Path, int]:
+    """A new folder beside the target, locked for as long as this process lives.
+
+    Another process may remove it before it is locked: then it is made again.
+    """
+    start, parent = leftovers.prefix(target), target.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            work = Path(tempfile.mkdtemp(prefix=start, suffix=leftovers.PARTIAL, dir=parent))
+            lock = leftovers.lock(work, wait=True)
+            if work.exists():
+                work.chmod(0o755)
+                return work, lock
+            leftovers.unlock(lock)
+    except OSError as error:
+        raise OutputError(f"{parent} cannot be written: {error.strerror}") from error
 
 
 def _swap(work: Path, target: Path) -> None:
-    """Renames; an old folder steps aside first and comes back if the rename fails."""
+    """Puts the new folder in the old one's place; the old one is then where the new one was.
+
+    In one step where the system can. Elsewhere the old folder steps aside first and comes back if
+    the rename fails; a run killed between the two leaves none, and the next run brings it back.
+    """
     if not target.exists():
         work.rename(target)
         return
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if exchange(work, target):
+        return
+    old = target.with_name(f"{leftovers.prefix(target)}{os.getpid()}{leftovers.OLD}")
     target.rename(old)
     try:
         work.rename(target)

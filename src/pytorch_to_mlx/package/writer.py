@@ -50,7 +50,7 @@ def write_package(folder: Path, job: Job, progress: Progress) -> None:
     write_text(folder / "model.py", job.code.text)
     with progress.stage("golden outputs"):
         golden = golden_arrays(job)
-        mx.save_safetensors(str(folder / GOLDEN), golden, metadata={"format": "mlx"})
+        safetensors.write_arrays(folder / GOLDEN, golden)
     script = weights_script(job.code.weights, aliases=job.captured.aliases, kept=job.kept)
     write_text(folder / "convert_weights.py", script)
     write_weights(folder, job, progress)

@@ -95,6 +95,12 @@ def write(
     return names
 
 
+def write_arrays(path: Path, arrays: Mapping[str, mx.array]) -> None:
+    """Writes a few arrays, each as it is, to one file. Raises ``OSError``."""
+    entries = [Entry(n, str(dtype_of(a)), tuple(a.shape)) for n, a in sorted(arrays.items())]
+    _write_file(path, entries, iter(sorted(arrays.items())))
+
+
 def _write_file(path: Path, entries: list[Entry], tensors: Iterator[tuple[str, mx.array]]) -> None:
     header: dict[str, object] = {"__metadata__": {"format": "mlx"}}
     at = 0
