@@ -66,6 +66,9 @@ def _floor_div_by_constant(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr | None:
         and inner.args[1] > 0
     ):
         return FloorDiv(inner.args[0] + inner.args[1] * constant, inner.args[1] * b)
+    terms = [t.as_coeff_Mul() for t in sympy.Add.make_args(sympy.expand(inner))]
+    if all(c.is_Integer and c < 0 for c, _ in terms):
+        return -FloorDiv(sympy.expand(b - 1 - a), b)  # a ceiling: -(-n // 2) is (n + 1) // 2
     whole, rest = [], []
     for term in sympy.Add.make_args(sympy.expand(a)):
         coefficient, factor = term.as_coeff_Mul()

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytorch_to_mlx.errors import LoweringError
 from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call, dims_equal
+from pytorch_to_mlx.graph.dims import evaluate, free_symbols
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.infer import infer
 from pytorch_to_mlx.graph.ir import iter_values, map_arg
@@ -48,7 +49,7 @@ def substitute(root: Graph, old: Value, new: Value) -> None:
         raise ValueError(f"a rewrite of {old.node} gives {new.dtype} instead of {old.dtype}")
     if new.shape is None:
         new.shape = old.shape
-    elif old.shape is not None and not same_shape(new.shape, old.shape):
+    elif old.shape is not None and not may_be_equal(new.shape, old.shape):
         raise ValueError(f"a rewrite of {old.node} gives shape {new.shape} instead of {old.shape}")
     new.hint = new.hint or old.hint
     reroute(root, old, new)
@@ -122,6 +123,20 @@ def single_use(value: Value) -> bool:
 
 def same_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
     return len(a) == len(b) and all(dims_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def may_be_equal(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Whether two shapes are equal at some sizes: algebra does not prove every equality of floors.
+
+    Other sizes may lie outside what the model takes (no multiple of a patch), so one is enough.
+    """
+    if len(a) != len(b):
+        return False
+    if same_shape(a, b):
+        return True
+    symbols = sorted(free_symbols([*a, *b]), key=str)
+    tried = ({s: (i * 13 + k) * 32 for i, s in enumerate(symbols)} for k in (1, 2, 7))
+    return any([evaluate(d, at) for d in a] == [evaluate(d, at) for d in b] for at in tried)
 
 
 def axes_of(axis: Any, rank: int) -> tuple[int, ...] | None:
