@@ -23,14 +23,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytorch_to_mlx.graph import Builder, Graph, Node, Value
+from pytorch_to_mlx.graph import Builder, Dim, Graph, Node, Value
 from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.ir import map_arg
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.layout import targets
 from pytorch_to_mlx.passes.layout.moves import same_up_to_ones, transposed
 from pytorch_to_mlx.passes.layout.permutations import (
+    Groups,
     Perm,
+    adjacent,
     after_transpose,
     drop_axes,
     identity,
@@ -338,31 +340,38 @@ class _Layout:
     def _reshape(self, node: Node) -> bool:
         x = node.args[0]
         source, perm = self.place(x)
-        groups = reshape_groups(self._logical_dims(x), node.output.dims)
+        dims = self._logical_dims(x)
+        groups = reshape_groups(dims, node.output.dims)
         if groups is None:
             return False
-        order: list[int] = []
+        inner = self._blocks_in_order(groups, dims, perm)
         start_of = {}
         for old, new in groups:
-            positions = [perm.index(a) for a in old]
-            big = [a for a in old if self._logical_dims(x)[a] != 1]
-            if len(old) > 1 and [perm.index(a) for a in big] != sorted(perm.index(a) for a in big):
-                return False
-            at = [perm.index(a) for a in big] or positions
-            if len(at) > 1 and not self._adjacent(at, perm, x):
+            at = [inner.index(a) for a in old if dims[a] != 1] or [inner.index(a) for a in old]
+            if len(old) > 1 and len(at) > 1 and (at != sorted(at) or not adjacent(at, inner, dims)):
                 return False
             start_of[min(at) if at else len(perm)] = (old, new)
-        for position in sorted(start_of):
-            order.extend(start_of[position][1])
+        order = tuple(axis for position in sorted(start_of) for axis in start_of[position][1])
         if len(order) != node.output.ndim:
             return False
-        node.set_args((source, permuted(node.output.dims, tuple(order)), *node.args[2:]))
-        return self._moved(node.output, tuple(order))
+        if inner != perm:
+            with self.builder.before(node):
+                source = transposed(source, tuple(perm.index(a) for a in inner))
+        node.set_args((source, permuted(node.output.dims, order), *node.args[2:]))
+        return self._moved(node.output, order)
 
-    def _adjacent(self, at: list[int], perm: Perm, x: Value) -> bool:
-        """Whether nothing but axes of size one lies between physical positions."""
-        dims = self._logical_dims(x)
-        return all(p in at or dims[perm[p]] == 1 for p in range(min(at), max(at) + 1))
+    def _blocks_in_order(self, groups: Groups, dims: tuple[Dim, ...], perm: Perm) -> Perm:
+        """The physical order with axes that will be merged, and lie side by side, put in order.
+
+        A shuffle of channels stays a shuffle of the last axes: the rest keeps its place.
+        """
+        order = list(perm)
+        for old, _ in groups:
+            axes = [a for a in old if dims[a] != 1]
+            at = sorted(order.index(a) for a in axes)
+            if len(at) > 1 and at == list(range(at[0], at[0] + len(at))):
+                order[at[0] : at[0] + len(at)] = axes
+        return tuple(order)
 
     def _logical_dims(self, v: Value) -> tuple:
         source, perm = self.place(v)

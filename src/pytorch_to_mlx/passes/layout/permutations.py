@@ -8,6 +8,7 @@ from pytorch_to_mlx.graph import Dim, dims_equal, is_static
 from pytorch_to_mlx.graph.dims import product
 
 Perm = tuple[int, ...]
+Groups = list[tuple[list[int], list[int]]]  # axes before and after a reshape
 
 
 def identity(rank: int) -> Perm:
@@ -56,13 +57,11 @@ def insert_axes(perm: Perm, axes: Sequence[int]) -> Perm:
     return tuple(out)
 
 
-def reshape_groups(
-    old: Sequence[Dim], new: Sequence[Dim]
-) -> list[tuple[list[int], list[int]]] | None:
+def reshape_groups(old: Sequence[Dim], new: Sequence[Dim]) -> Groups | None:
     """Pairs of old and new axes whose sizes multiply to the same; None where that is not
     provable.
     """
-    groups: list[tuple[list[int], list[int]]] = []
+    groups: Groups = []
     i = j = 0
     while i < len(old) or j < len(new):
         a, b = [], []
@@ -113,3 +112,8 @@ def _merge_empty(groups: list[tuple[list[int], list[int]]]) -> list[tuple[list[i
         else:
             out.append((a, b))
     return out
+
+
+def adjacent(at: Sequence[int], perm: Perm, dims: Sequence[Dim]) -> bool:
+    """Whether nothing but axes of size one lies between physical positions."""
+    return all(p in at or dims[perm[p]] == 1 for p in range(min(at), max(at) + 1))
