@@ -132,7 +132,7 @@ PASSES = [
     ),
     ("axes", "conv", "channels_last", ("self.conv1",), "mx.transpose", axes_turned),
     ("stored weight", "conv", "fold_weights", ("self.bn",), "ops.conv2d", recipe_turned),
-    ("direction", "tagger", "recurrent", ("self.lstm",), "nn.LSTM", flipped(1)),
+    ("direction", "tagger", "recurrent", ("self.lstm",), "ops.LSTMLayer", flipped(1)),
     ("layer's eps", "mlp", "layers", ("self.norm(x)",), "nn.LayerNorm", option("eps", larger)),
     ("residual lost", "conv", "dead_code", ("h + self.bn2",), "mx.add", bypassed),
 ]
