@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
 TEST_SECONDS ?= 2400
 WORKERS ?= 2
-CODE := src tests scripts examples
+MACHINE ?=
+CODE := src tests scripts examples benchmarks
 
-.PHONY: setup system test check lint types arrows format demo coverage conformance screenshot clean
+.PHONY: setup system test check lint types arrows format demo coverage conformance screenshot performance-cpu clean
 
 setup: $(STAMP)
 
@@ -53,6 +54,12 @@ demo: $(STAMP)
 coverage: $(STAMP)
 	$(BIN)/python -m pytorch_to_mlx coverage --markdown > docs/coverage.md.new
 	@mv docs/coverage.md.new docs/coverage.md
+
+# The rows of docs/performance.md for this machine's CPU, which nothing else should keep busy.
+performance-cpu: $(STAMP)
+	$(BIN)/python -m benchmarks.run --preset cpu --out benchmarks/results/cpu.json --machine "$(MACHINE)"
+	$(BIN)/python -m benchmarks.variants --small --out benchmarks/results/cpu-variants.json
+	$(BIN)/python benchmarks/table.py
 
 screenshot: $(STAMP)
 	@bash scripts/screenshot.sh $(REPORT) $(SHOT)

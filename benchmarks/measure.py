@@ -123,10 +123,10 @@ class Bench:
         }
 
 
-def prepare(model: Model, work: Path, *, compile_until: float) -> Bench:
+def prepare(model: Model, work: Path, *, compile_for: float) -> Bench:
     """Builds, converts and loads a model, and calls every side of every case once.
 
-    After ``compile_until`` (``time.monotonic()``) no further torch.compile is begun.
+    ``compile_for`` seconds after the other sides are ready no further torch.compile is begun.
     """
     device = torch_device()
     if device == "cuda":  # as MLX does by default; set before torch.compile, which guards on it
@@ -152,10 +152,13 @@ def prepare(model: Model, work: Path, *, compile_until: float) -> Bench:
             _case(model, name, source, emitted[package], written, tensors, arrays, notes)
         )
         compiled.append((bench.cases[-1], TorchTimed(source, tensors, compiled=True)))
+    compile_until = time.monotonic() + compile_for
     for case, side in compiled:
         start = time.monotonic()
-        if start > compile_until:
-            notes.append(f"{case.name}: torch compile: not measured: no time was left for it")
+        if start >= compile_until:
+            notes.append(
+                f"{case.name}: torch compile: not measured: begun only within {compile_for:g} s"
+            )
         elif _called(side, case, notes):
             case.sides.insert(1, side)
             bench.seconds[f"torch compile {case.name}"] = time.monotonic() - start

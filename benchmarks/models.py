@@ -163,6 +163,7 @@ def whisper_encoder(
     width: int, layers: int, heads: int, mels: int, positions: int, dtype: str
 ) -> Model:
     """Whisper's encoder; at full size that of large-v3-turbo, over 30 seconds of audio."""
+    names = {32: "Whisper large-v3-turbo encoder", 4: "Whisper tiny encoder"}
     build = _of_transformers(
         "models.whisper.modeling_whisper.WhisperEncoder",
         "WhisperConfig",
@@ -174,7 +175,7 @@ def whisper_encoder(
         max_source_positions=positions,
     )
     return Model(
-        "Whisper large-v3-turbo encoder" if layers == 32 else f"Whisper encoder, {layers} layers",
+        names.get(layers, f"Whisper encoder, {layers} layers"),
         dtype,
         build,
         lambda batch: (torch.randn(batch, mels, 2 * positions),),
@@ -251,6 +252,10 @@ PRESETS: dict[str, dict[str, Callable[[], Model]]] = {
         "bilstm": lambda: tagger(300, 512, 16, 200, "float32"),
     },
     "cpu": {
+        "llama": lambda: llama(512, 1536, 4, 8, 8192, (64, 1), "float32"),
+        "whisper-encoder": lambda: whisper_encoder(384, 4, 6, 80, 1500, "float32"),
+        "crepe": lambda: crepe(4, 16, "float32"),
+        "unet": lambda: unet(16, 1, 128, "float32"),
         "vit-s": lambda: vit("ViT-S/16", 384, 12, 6, 224, (2,), "float32"),
         "resnet-50": lambda: resnet50((2,), 160, "float32"),
         "bilstm": lambda: tagger(128, 128, 8, 50, "float32"),

@@ -38,7 +38,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-profile", action="store_true", help="on a GPU: count no kernels")
     parser.add_argument("--jobs", type=int, default=1, help="models that prepare at once")
     parser.add_argument(
-        "--compile-for", type=float, default=600.0, help="begin no torch.compile later (s)"
+        "--compile-for",
+        type=float,
+        default=600.0,
+        help="begin torch.compile only so long (s)",
     )
     parser.add_argument("--prepare-for", type=float, default=1800.0, help="limit of preparing (s)")
     parser.add_argument("--deadline", type=float, default=7200.0, help="limit of everything (s)")
@@ -59,7 +62,7 @@ def _serve(args: argparse.Namespace) -> int:
     from benchmarks.models import PRESETS as MODELS
 
     model = MODELS[args.preset][args.models]()
-    bench = prepare(model, args.serve, compile_until=start + args.compile_for)
+    bench = prepare(model, args.serve, compile_for=args.compile_for)
     bench.seconds["prepare"] = time.monotonic() - start
     _answer(args.serve / "ready.json", {})
     for line in sys.stdin:

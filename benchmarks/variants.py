@@ -21,6 +21,10 @@ import mlx.core as mx  # noqa: E402 (after the BLAS)
 import mlx.nn as nn  # noqa: E402
 import numpy as np  # noqa: E402
 
+from pytorch_to_mlx.ops.conv_layers import ConvTransposeTiles  # noqa: E402
+from pytorch_to_mlx.ops.pooling_layers import MaxPool  # noqa: E402
+from pytorch_to_mlx.ops.recurrent_layers import GRULayer, LSTMLayer  # noqa: E402
+
 Step = Callable[[mx.array, mx.array], tuple[mx.array, mx.array]]
 
 
@@ -31,19 +35,39 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="sizes for a small CPU")
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
-    groups = {
-        "bidirectional LSTM layer": lstm_variants(*((4, 30, 64) if args.small else (16, 200, 512))),
-        "convolution over 64 samples": conv_variants(
-            *((2, 64, 32, 16) if args.small else (64, 191, 1024, 128))
-        ),
-        "depthwise convolution over 7 samples": depthwise_variants(
-            *((2, 64, 32) if args.small else (8, 1000, 512))
-        ),
-    }
-    result = {name: timed(group, args.rounds) for name, group in groups.items()}
+    result = {name: timed(group, args.rounds) for name, group in groups(small=args.small).items()}
     args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     sys.stderr.write(json.dumps(result, indent=1) + "\n")
     return 0
+
+
+def groups(*, small: bool) -> dict[str, dict[str, Callable[[], mx.array]]]:
+    """The variants by what they compute; every group's first is the usual way."""
+    sizes = (4, 30, 64) if small else (16, 200, 512)
+    steps = {
+        f"bidirectional {kind} layer, {'one step' if n == 1 else f'{n} steps'}": recurrent_variants(
+            kind, sizes[0], n, sizes[2]
+        )
+        for kind, n in (("LSTM", 1), ("LSTM", 2), ("LSTM", 4), ("GRU", sizes[1]))
+    }
+    return {
+        "bidirectional LSTM layer": lstm_variants(*sizes),
+        **steps,
+        "LSTM layer in one direction": recurrent_variants("LSTM", *sizes, both=False),
+        "maximum over 2x2 windows": pool_variants(*((2, 32, 64) if small else (4, 256, 64)), 2, 2),
+        "maximum over 3x3 windows, stride 2": pool_variants(
+            *((1, 57, 32) if small else (32, 112, 64)), 3, 2
+        ),
+        "transposed convolution, 2x2, stride 2": tile_variants(
+            *((1, 16, 64) if small else (4, 64, 256))
+        ),
+        "convolution over 64 samples": conv_variants(
+            *((2, 64, 32, 16) if small else (64, 191, 1024, 128))
+        ),
+        "depthwise convolution over 7 samples": depthwise_variants(
+            *((2, 64, 32) if small else (8, 1000, 512))
+        ),
+    }
 
 
 def timed(variants: dict[str, Callable[[], mx.array]], rounds: int) -> dict[str, Any]:
@@ -137,6 +161,9 @@ def lstm_variants(batch: int, length: int, hidden: int) -> dict[str, Callable[[]
 
         return mx.concatenate([run(forward, x), run(backward, x[:, ::-1])[:, ::-1]], axis=-1)
 
+    emitted = LSTMLayer(hidden, hidden, bidirectional=True)
+    emitted.update({k: mx.concatenate([forward[k], backward[k]]) for k in ("Wx", "Wh", "bias")})
+    whole_emitted = mx.compile(lambda x: emitted(x)[0])
     whole, whole_both = mx.compile(layers), mx.compile(lambda x: both(x, _cell))
     return {
         "nn.LSTM": lambda: layers(x),
@@ -145,6 +172,77 @@ def lstm_variants(batch: int, length: int, hidden: int) -> dict[str, Callable[[]
         "compiled cell, both directions in one matmul": lambda: both(x),
         "both directions in one matmul, whole graph compiled": lambda: whole_both(x),
         "ten steps compiled": lambda: chunked(x),
+        "emitted layer": lambda: emitted(x)[0],
+        "emitted layer, whole graph compiled": lambda: whole_emitted(x),
+    }
+
+
+def recurrent_variants(
+    kind: str, batch: int, length: int, hidden: int, *, both: bool = True
+) -> dict[str, Callable[[], mx.array]]:
+    """The layer of ``nn`` (one a direction) and the emitted one, [B, T, H] to [B, T, D * H]."""
+    x = mx.random.normal((batch, length, hidden))
+    plain = [getattr(nn, kind)(hidden, hidden) for _ in range(2 if both else 1)]
+    emitted: Any = {"LSTM": LSTMLayer, "GRU": GRULayer}[kind](hidden, hidden, bidirectional=both)
+    weights = {k: mx.concatenate([layer[k] for layer in plain]) for k in ("Wx", "Wh")}
+    if kind == "LSTM":
+        weights["bias"] = mx.concatenate([layer["bias"] for layer in plain])
+    else:
+        weights["bx"] = mx.concatenate([layer["b"] for layer in plain])
+        gates = mx.zeros(2 * hidden)
+        weights["bh"] = mx.concatenate([p for layer in plain for p in (gates, layer["bhn"])])
+    emitted.update(weights)
+    mx.eval(x, emitted.parameters(), [layer.parameters() for layer in plain])
+
+    def outputs(layer: Any, x: mx.array) -> mx.array:
+        y = layer(x)
+        return y[0] if isinstance(y, tuple) else y
+
+    def layers(x: mx.array) -> mx.array:
+        forward = outputs(plain[0], x)
+        if not both:
+            return forward
+        return mx.concatenate([forward, outputs(plain[1], x[:, ::-1])[:, ::-1]], axis=-1)
+
+    compiled, compiled_emitted = mx.compile(layers), mx.compile(lambda x: outputs(emitted, x))
+    return {
+        f"nn.{kind}": lambda: layers(x),
+        f"nn.{kind}, whole graph compiled": lambda: compiled(x),
+        "emitted layer": lambda: outputs(emitted, x),
+        "emitted layer, whole graph compiled": lambda: compiled_emitted(x),
+    }
+
+
+# -- pooling and transposed convolutions -----------------------------------------------------------
+
+
+def pool_variants(
+    batch: int, size: int, channels: int, kernel: int, stride: int
+) -> dict[str, Callable[[], mx.array]]:
+    """A maximum over square windows, [B, S, S, C]."""
+    x = mx.random.normal((batch, size, size, channels))
+    mx.eval(x)
+    plain = nn.MaxPool2d(kernel, stride)
+    slices = MaxPool((kernel, kernel), (stride, stride))
+    compiled, compiled_slices = mx.compile(plain), mx.compile(slices)
+    return {
+        "nn.MaxPool2d": lambda: plain(x),
+        "nn.MaxPool2d, compiled": lambda: compiled(x),
+        "emitted layer (slices)": lambda: slices(x),
+        "emitted layer (slices), compiled": lambda: compiled_slices(x),
+    }
+
+
+def tile_variants(batch: int, size: int, channels: int) -> dict[str, Callable[[], mx.array]]:
+    """A transposed convolution that doubles an image and halves its channels."""
+    x = mx.random.normal((batch, size, size, channels))
+    plain = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
+    tiles = ConvTransposeTiles(channels, channels // 2, (2, 2))
+    tiles.update(plain.parameters())
+    mx.eval(x, plain.parameters())
+    return {
+        "nn.ConvTranspose2d": lambda: plain(x),
+        "emitted layer (one matmul)": lambda: tiles(x),
     }
 
 
