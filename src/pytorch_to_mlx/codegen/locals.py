@@ -40,6 +40,7 @@ _BY_TARGET = {
     "mx.sin": "sin",
     "mx.where": "x",
     "mx.argmax": "index",
+    "mx.argsort": "order",
 }
 # A layer's results by what they are.
 _RESULTS = {
@@ -70,6 +71,8 @@ def base_name(value: Value, producer: Node | None) -> str:
         return "mask"
     if producer.target in _RESULTS:
         return _RESULTS[producer.target][value.index]
+    if any(u.kwargs.get("rhs_indices") is value for u in value.uses):
+        return "experts"
     if producer.is_layer:
         return _by_attribute(producer, value)
     by_target = _BY_TARGET.get(producer.target)

@@ -333,6 +333,22 @@ def _grouped_matmul(x: Value, weight: Value, offsets: Value) -> Any:
     return (x.dims[0], weight.dims[2]), x.dtype
 
 
+@rule("mx.gather_mm")
+def _gather_mm(
+    a: Value,
+    b: Value,
+    *,
+    rhs_indices: Value,
+    sorted_indices: bool = False,
+) -> Any:
+    return (rhs_indices.dims[0], a.dims[1], b.dims[2]), a.dtype
+
+
+@rule("ops.expert_matmul")
+def _expert_matmul(x: Value, weight: Value, experts: Value, *, sorted_indices: bool = False) -> Any:
+    return (x.dims[0], weight.dims[2]), x.dtype
+
+
 @rule("ops.grouped_columns_matmul")
 def _grouped_columns_matmul(x: Value, y: Value, offsets: Value) -> Any:
     return (x.dims[1], y.dims[1]), x.dtype

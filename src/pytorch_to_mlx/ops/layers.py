@@ -210,6 +210,20 @@ def grouped_matmul(x: mx.array, weight: mx.array, offsets: mx.array) -> mx.array
     return mx.where(inside[:, None], y, mx.zeros_like(y)).astype(dtype)
 
 
+def expert_matmul(
+    x: mx.array, weight: mx.array, experts: mx.array, sorted_indices: bool = False
+) -> mx.array:
+    """Each row of x [S, I] times the weight of its expert: weight [E, I, O], experts [S] to [S, O].
+
+    For half precision: on the CPU, ``mx.gather_mm`` knows float32 only.
+    """
+    dtype = x.dtype
+    if mx.default_device() == mx.cpu:
+        x, weight = x.astype(mx.float32), weight.astype(mx.float32)
+    y = mx.gather_mm(x[:, None], weight, rhs_indices=experts, sorted_indices=sorted_indices)
+    return y.squeeze(1).astype(dtype)
+
+
 def grouped_columns_matmul(x: mx.array, y: mx.array, offsets: mx.array) -> mx.array:
     """x [groups, M, K] times y [K, N], whose columns are grouped by ``offsets``: [M, N]."""
     members = group_members(offsets, y.shape[1])

@@ -8,49 +8,6 @@ import mlx.core as mx
 import mlx.nn as nn
 
 
-def histc(x: mx.array, bins: int = 100, low: float = 0, high: float = 0) -> mx.array:
-    """``torch.histc``: counts, in the dtype of ``x``, of equal bins from ``low`` to ``high``.
-
-    Equal limits mean the range of the data. Elements outside, and NaN, count nowhere.
-    """
-    flat = x.reshape(-1)
-    start, stop = mx.array(low, dtype=x.dtype), mx.array(high, dtype=x.dtype)
-    if low == high and flat.size > 0:
-        start, stop = mx.min(flat), mx.max(flat)
-    same = start == stop
-    start, stop = mx.where(same, start - 1, start), mx.where(same, stop + 1, stop)
-    inside = (flat >= start) & (flat <= stop)
-    place = mx.where(inside, (flat - start) * bins / (stop - start), 0)
-    place = mx.minimum(place.astype(mx.int32), bins - 1)
-    return mx.zeros((bins,), dtype=x.dtype).at[place].add(inside.astype(x.dtype))
-
-
-def grouped_matmul(x: mx.array, weight: mx.array, offsets: mx.array) -> mx.array:
-    """Rows of x [S, I], sorted by group, each times the weight [groups, I, O] of its group: [S, O].
-
-    Group g is the rows from ``offsets[g - 1]`` up to ``offsets[g]``; rows after the last are 0.
-    """
-    rows = mx.arange(x.shape[0])
-    group = mx.sum(rows[:, None] >= offsets, axis=1)
-    inside = group < weight.shape[0]
-    group = mx.minimum(group, weight.shape[0] - 1)
-    dtype = x.dtype
-    if mx.default_device() == mx.cpu:  # where gather_mm knows float32 only
-        x, weight = x.astype(mx.float32), weight.astype(mx.float32)
-    y = mx.gather_mm(x[:, None], weight, rhs_indices=group, sorted_indices=True).squeeze(1)
-    return mx.where(inside[:, None], y, mx.zeros_like(y)).astype(dtype)
-
-
-def sort(
-    x: mx.array, axis: int = -1, descending: bool = False, stable: bool = True
-) -> tuple[mx.array, mx.array]:
-    """``torch.sort``: values and int64 indices; NaN is the largest; always stable."""
-    indices = argsort(x, axis, descending, stable)
-    if x.ndim == 0:
-        return x, indices
-    return mx.take_along_axis(x, indices, axis=axis), indices
-
-
 def argsort(x: mx.array, axis: int = -1, descending: bool = False, stable: bool = True) -> mx.array:
     """``torch.argsort``: int64; NaN is the largest; always stable."""
     if x.ndim == 0:
@@ -117,15 +74,18 @@ class MixtralExperts(nn.Module):
         self.down_proj = mx.zeros((4, 48, 32))
 
     def __call__(self, router_indices: mx.array, x: mx.array, top_k_weights: mx.array) -> mx.array:
-        h, y = sort(router_indices.reshape(-1), -1, False)
-        h = mx.cumsum(histc(h.astype(mx.float32), 4, 0, 3).astype(mx.int32), axis=0)
-        x = grouped_matmul(x[y // 2], self.gate_up_proj, h)
-        x, z = mx.split(x, 2, axis=-1)
-        x = (
-            grouped_matmul(nn.silu(x) * z, self.down_proj, h)
-            * top_k_weights.reshape(-1)[y][:, None]
+        h = router_indices.reshape(-1)
+        order = mx.argsort(h)
+        experts = h[order]
+        x = mx.gather_mm(
+            x[order // 2][:, None], self.gate_up_proj, rhs_indices=experts, sorted_indices=True
         )
-        return mx.sum(x[mx.argsort(y)].reshape(-1, 2, 32), axis=1)
+        x, h = mx.split(x.squeeze(1), 2, axis=-1)
+        x = mx.gather_mm(
+            (nn.silu(x) * h)[:, None], self.down_proj, rhs_indices=experts, sorted_indices=True
+        )
+        x = (x.squeeze(1) * top_k_weights.reshape(-1)[order][:, None])[mx.argsort(order)]
+        return mx.sum(x.reshape(-1, 2, 32), axis=1)
 
 
 class MixtralSparseMoeBlock(nn.Module):

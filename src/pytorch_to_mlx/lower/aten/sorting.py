@@ -34,12 +34,18 @@ def sort_stable(
 ) -> Pair:
     """sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False)
     -> (Tensor values, Tensor indices)"""
+    if self.ndim == 1 and not descending and self.dtype != "bool":
+        order = argsort(self, dim)
+        return call("getitem", self, (order,)), order
     return _pair("ops.sort", self, dim, descending)
 
 
 @lowers("aten.argsort.default", "aten.argsort.dim")
 def argsort(self: Value, dim: int = -1, descending: bool = False) -> Value:
     """argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor"""
+    if self.ndim and not descending and self.dtype != "bool":
+        axis = {} if dim in (-1, self.ndim - 1) else {"axis": dim}
+        return call("mx.argsort", self, **axis).astype(DType("int64"))
     return call("ops.argsort", self, dim, descending)
 
 

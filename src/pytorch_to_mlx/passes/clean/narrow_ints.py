@@ -11,7 +11,7 @@ Result: ``mx.arange(T)``. torch makes int64 of every index; MLX's own are 32 bit
 widened integers go narrow, with sums and differences of them that fit into 32 bits (no axis is
 longer than 2**28). All uses must be subscripts, comparisons, casts, or arithmetic that gives the
 same with them; nothing that returns them may see the difference. Unsigned indices (of ``argmax``)
-may only be subscripts or be compared with numbers.
+may only be subscripts, be sorted, be divided by a positive number or be compared with one.
 """
 
 from __future__ import annotations
@@ -175,11 +175,22 @@ def _unsigned(node: Node) -> list[Value] | None:
         v = chain[at]
         at += 1
         for user in v.users:
-            if user.target in _VIEWS or (user.target == "getitem" and _only_source(user, v)):
+            part = user.target == "getitem" and _only_source(user, v)
+            if user.target in _VIEWS or part or _divided(user, v):
                 chain.append(user.output)
+            elif user.target == "mx.argsort":
+                continue
             elif not _index_use(user, v) and not _compared_with_number(user, v):
                 return None
     return chain
+
+
+def _divided(user: Node, v: Value) -> bool:
+    """Whether a use is a whole division by a positive number."""
+    if user.target != "mx.floor_divide" or user.args[0] is not v:
+        return False
+    by: Any = user.args[1]
+    return isinstance(by, int) and not isinstance(by, bool) and 0 < by < 2**31
 
 
 def _compared_with_number(user: Node, v: Value) -> bool:

@@ -2,7 +2,8 @@
 
 Given (mixtures of experts sort their tokens by expert, and back)::
 
-    %1, %2 = ops.sort(%0)
+    %1 = mx.argsort(%0)
+    %2 = mx.astype(%1, int64)
     %3 = ops.index_put(mx.zeros_like(%2), (%2,), mx.arange(N))
 
 Result: ``%3 = mx.argsort(%2)``. The indices must be a permutation (those of a whole sort are), and
@@ -40,6 +41,9 @@ def _inverse(node: Node) -> Value | None:
 
 def _is_permutation(order: Any) -> bool:
     """Whether an array holds the places of a one-dimensional sort."""
+    cast = produced_by(order, "mx.astype")
+    if cast is not None and order.dtype == "int64":
+        order = cast.args[0]
     sort = produced_by(order, "ops.sort")
     if sort is not None:
         return order.index == 1 and order.ndim == 1
