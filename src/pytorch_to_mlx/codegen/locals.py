@@ -49,6 +49,7 @@ _RESULTS = {
     "ops.RNNLayer": ("x", "hidden"),
 }
 _MADE_FROM_NOTHING = {"mx.arange": "positions", "mx.zeros": "zeros", "mx.ones": "ones"}
+_VIEWS = frozenset({"mx.reshape", "mx.transpose", "mx.expand_dims"})
 _GENERIC_WORDS = frozenset(
     "m out o c fc lin linear dense conv convolution norm normalization ln bn layer layernorm proj "
     "projection output block head classifier pool pooler batchnorm dwconv pwconv conv1d conv2d "
@@ -73,6 +74,8 @@ def base_name(value: Value, producer: Node | None) -> str:
         return _RESULTS[producer.target][value.index]
     if any(u.kwargs.get("rhs_indices") is value for u in value.uses):
         return "experts"
+    if producer.target == "mx.split":
+        return _attends(value)
     if producer.is_layer:
         return _by_attribute(producer, value)
     by_target = _BY_TARGET.get(producer.target)
@@ -133,6 +136,19 @@ def _assigned_together(producer: Node) -> list[Value]:
             ):
                 found[v] = None
     return sorted(found, key=lambda v: v.node.id if v.node else 0)
+
+
+def _attends(value: Value) -> str:
+    """``q``, ``k`` or ``v`` for what reaches an attention through views alone."""
+    while len(value.uses) == 1:
+        (user,) = value.uses
+        if user.target == "mx.fast.scaled_dot_product_attention":
+            at = next((n for n, a in enumerate(user.args) if a is value), 3)
+            return ("q", "k", "v", "")[at]
+        if user.target not in _VIEWS or len(user.outputs) != 1:
+            break
+        value = user.output
+    return ""
 
 
 def _by_attribute(producer: Node, value: Value) -> str:

@@ -6,7 +6,7 @@ from pytorch_to_mlx.graph import Graph
 from pytorch_to_mlx.passes import fold_weights, layers, recurrent, sink
 from pytorch_to_mlx.passes.base import Pass, PassReport
 from pytorch_to_mlx.passes.clean import CLEAN
-from pytorch_to_mlx.passes.fuse import FUSE, upsample
+from pytorch_to_mlx.passes.fuse import FUSE, parts, upsample
 from pytorch_to_mlx.passes.layout import channels_last
 
 OPTIONAL = frozenset({"conv_batch_norm"})
@@ -22,6 +22,7 @@ def passes(*, fold_batch_norm: bool = True) -> list[tuple[str, Pass]]:
         ("upsample", upsample.run),
         ("fold_weights", fold_weights.run),
         ("channels_last", channels_last.run),
+        ("parts", parts.run),
         *CLEAN,
         ("fold_weights", fold_weights.run),
         ("layers", layers.run),

@@ -14,6 +14,7 @@ from pytorch_to_mlx.passes.clean import (
     dead_code,
     identity,
     narrow_ints,
+    view_chains,
     views,
 )
 
@@ -24,6 +25,7 @@ CLEAN: list[tuple[str, Pass]] = [
     ("cse", cse.run),
     ("broadcast", broadcast.run),
     ("views", views.run),
+    ("view_chains", view_chains.run),
     ("identity", identity.run),
     ("cse", cse.run),
     ("narrow_ints", narrow_ints.run),

@@ -7,7 +7,7 @@ passes in between bring the results of one into the form that the next one looks
 from __future__ import annotations
 
 from pytorch_to_mlx.passes.base import Pass
-from pytorch_to_mlx.passes.clean import dead_code, identity, views
+from pytorch_to_mlx.passes.clean import dead_code, identity, view_chains, views
 from pytorch_to_mlx.passes.fuse import (
     activation,
     causal_mask,
@@ -19,11 +19,13 @@ from pytorch_to_mlx.passes.fuse import (
     known_values,
     layer_norm,
     linear,
+    linear_views,
     mask_shape,
     ranges,
     rms_norm,
     rope,
     sdpa,
+    unfold_heads,
 )
 
 FUSE: list[tuple[str, Pass]] = [
@@ -36,6 +38,14 @@ FUSE: list[tuple[str, Pass]] = [
     ("layer_norm", layer_norm.run),
     ("rms_norm", rms_norm.run),
     ("flat_rows", flat_rows.run),
+    ("dead_code", dead_code.run),
+    ("unfold_heads", unfold_heads.run),
+    ("dead_code", dead_code.run),
+    ("view_chains", view_chains.run),
+    ("dead_code", dead_code.run),
+    ("linear_views", linear_views.run),
+    ("dead_code", dead_code.run),
+    ("view_chains", view_chains.run),
     ("conv_batch_norm", conv_batch_norm.run),
     ("rope", rope.run),
     ("sdpa", sdpa.run),

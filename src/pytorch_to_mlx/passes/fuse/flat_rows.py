@@ -29,7 +29,7 @@ from pytorch_to_mlx.passes.match import (
     same_shape,
 )
 
-_ELEMENTWISE = {
+ELEMENTWISE = {
     f"mx.{name}"
     for name in (
         "add subtract multiply divide maximum minimum power where astype negative abs exp log "
@@ -96,7 +96,7 @@ class _Region:
             if first is not node.args[0] or any(a in self.values for a in others):
                 return None
             return [first] if node.target != "mx.softmax" or _last_axis(node) else None
-        if node.target not in _ELEMENTWISE or any(a.shape is None or a.ndim > 2 for a in arrays):
+        if node.target not in ELEMENTWISE or any(a.shape is None or a.ndim > 2 for a in arrays):
             return None
         return [a for a in arrays if a.ndim == 2]
 
