@@ -156,16 +156,6 @@ class Tagger(nn.Module):
         return self.rnn(self.embed(ids))
 
 
-class Packed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.rnn = nn.LSTM(4, 5, batch_first=True)
-
-    def forward(self, x, lengths):
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
-        return self.rnn(packed)[1][0]
-
-
 class UNet(nn.Module):
     """Height and width must be multiples of 4."""
 

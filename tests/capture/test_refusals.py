@@ -39,13 +39,6 @@ def test_the_users_line_kind_and_remedy(module, inputs, line, kind, hint, capfd)
     assert capfd.readouterr() == ("", "")
 
 
-def test_packed_sequences_are_explained():
-    with pytest.raises(CaptureError, match="pack_padded_sequence") as caught:
-        capture_module(models.Packed(), (torch.randn(2, 5, 4), torch.tensor([5, 3])))
-    assert "padded tensor" in caught.value.hint
-    assert "models.py:" in caught.value.origin
-
-
 def test_strict_mode_is_tried_and_told(capsys):
     captured = checked(models.Numpy(), torch.randn(2, 3))
     assert any("strict mode" in w and "numpy" in w for w in captured.warnings)

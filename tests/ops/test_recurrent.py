@@ -58,16 +58,18 @@ def test_networks(kind: str, layers: int, both: bool, bias: bool, size: tuple[in
 def test_packed(kind: str, both: bool) -> None:
     torch.manual_seed(1)
     net = KINDS[kind](4, 5, 2, bidirectional=both)
-    lengths = torch.tensor([6, 4, 4, 1])
-    x = torch.randn(6, 4, 4)
-    packed = nn.utils.rnn.pack_padded_sequence(x, lengths)
-    out, hidden = net(packed)
+    lengths = torch.tensor([4, 6, 1, 4])
+    x = torch.randn(7, 4, 4)
+    pack, pad = nn.utils.rnn.pack_padded_sequence, nn.utils.rnn.pad_packed_sequence
+    out, hidden = net(pack(x, lengths, enforce_sorted=False))
     hidden = hidden if isinstance(hidden, tuple) else (hidden,)
     states = [torch.zeros_like(h) for h in hidden]
     params = [to_mx(p) for p in net.parameters()]
-    sizes = tuple(packed.batch_sizes.tolist())
-    got = run(kind, to_mx(packed.data), to_mx(states), params, True, 2, both, sizes)
-    assert_same(got, (out.data, *hidden))
+    got, *last = run(kind, to_mx(x), to_mx(states), params, True, 2, both, to_mx(lengths))
+    assert_same(tuple(last), hidden)
+    for value, total in ((0.0, None), (-1.5, 7), (0.5, 9)):
+        padded = rc.pad_packed(got, to_mx(lengths), value, total)
+        assert_same(padded, pad(out, padding_value=value, total_length=total)[0])
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -2,20 +2,20 @@
 
 ``torch.export`` specialises ``aten.lstm`` and its kin at the example's length. While a model is
 captured, ``torch._VF.lstm`` (which ``nn.LSTM.forward`` calls) is ``p2m::lstm`` instead: the same
-schema as ``aten.lstm.input``, a real kernel (ATen's) and a fake one that only knows shapes.
+schema as ``aten.lstm.input``, a real kernel (ATen's) and a fake one that only knows shapes. Packed
+sequences are the matter of :mod:`~pytorch_to_mlx.capture.packing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from pytorch_to_mlx.errors import CaptureError
+from pytorch_to_mlx.capture.packing import define, padded_packs
 
 NAMES = ("lstm", "gru", "rnn_tanh", "rnn_relu")
-PACK = "_pack_padded_sequence"
 _REST = (
     "Tensor[] params, bool has_biases, int num_layers, float dropout, bool train, "
     "bool bidirectional, bool batch_first"
@@ -48,28 +48,8 @@ def register() -> Any:
         library.impl(name, getattr(torch.ops.aten, name).input, "CompositeExplicitAutograd")
         fake = _fake_lstm if name == "lstm" else _fake_single
         torch.library.register_fake(f"p2m::{name}", fake, lib=library)
+    define(library, NAMES)
     return library
-
-
-def _replacement(name: str) -> Callable[..., Any]:
-    import torch
-
-    op = getattr(torch.ops.p2m, name)
-
-    def call(*args: Any) -> Any:
-        if len(args) > 2 and isinstance(args[1], torch.Tensor) and args[1].ndim == 1:
-            _refuse_packing()  # the overload for packed data
-        return op(*args)
-
-    return call
-
-
-def _refuse_packing(*_: Any) -> Any:
-    raise CaptureError(
-        "a packed sequence's layout depends on the values of the lengths, which are not known",
-        op="pack_padded_sequence",
-        hint="Give the padded tensor to the layer and mask or gather its output by length",
-    )
 
 
 @contextmanager
@@ -79,12 +59,13 @@ def opaque_recurrences() -> Iterator[None]:
 
     register()
     functions = torch._VF.__dict__
-    replacements = {name: _replacement(name) for name in NAMES} | {PACK: _refuse_packing}
+    replacements = {name: getattr(torch.ops.p2m, name) for name in NAMES}
     before = {name: functions[name] for name in replacements if name in functions}
     try:
         for name, function in replacements.items():
             setattr(torch._VF, name, function)
-        yield
+        with padded_packs():
+            yield
     finally:
         for name in replacements:
             delattr(torch._VF, name)

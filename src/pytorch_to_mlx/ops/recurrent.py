@@ -58,37 +58,34 @@ def rnn_relu_step(
 def recurrent_direction(
     step: object,
     x: mx.array,
-    batch_sizes: tuple[int, ...],
+    lengths: mx.array | None,
     state: tuple[mx.array, ...],
     weights: tuple[mx.array, ...],
     has_biases: bool,
     reverse: bool,
 ) -> tuple[mx.array, tuple[mx.array, ...]]:
-    """One layer in one direction over ``x`` [rows, inputs], ``batch_sizes[t]`` rows at step t."""
+    """One layer in one direction over ``x`` [T, B, inputs].
+
+    With ``lengths`` [B], a sequence keeps its state past its end (its outputs there mean nothing).
+    """
     assert callable(step)
     w_ih, w_hh = weights[:2]
     b_ih, b_hh = weights[2:4] if has_biases else (None, None)
     w_hr = weights[-1] if len(weights) in (3, 5) else None
     # The input's share of all steps in one matmul; only the recurrent share is sequential.
     projected = project_input(x, w_ih, b_ih)
-    steps, start = [], 0
-    for size in batch_sizes:
-        steps.append((start, size))
-        start += size
+    times = range(x.shape[0])
     outputs = []
-    for start, size in reversed(steps) if reverse else steps:
-        active = tuple(s[:size] for s in state)
-        moved = step(projected[start : start + size], active, (w_hh, b_hh, w_hr))
+    for t in reversed(times) if reverse else times:
+        moved = step(projected[t], state, (w_hh, b_hh, w_hr))
         outputs.append(moved[0])
-        if size == state[0].shape[0]:
-            state = moved
-        else:  # a packed batch: sequences that ended, or have yet to begin, wait
-            state = tuple(
-                mx.concatenate([new, old[size:]]) for new, old in zip(moved, state, strict=True)
-            )
+        if lengths is not None:
+            runs = (t < lengths)[:, None]
+            moved = tuple(mx.where(runs, new, old) for new, old in zip(moved, state, strict=True))
+        state = moved
     if reverse:
         outputs.reverse()
-    return mx.concatenate(outputs), state
+    return mx.stack(outputs), state
 
 
 def recurrent_stack(
@@ -99,13 +96,9 @@ def recurrent_stack(
     has_biases: bool,
     num_layers: int,
     bidirectional: bool,
-    batch_sizes: tuple[int, ...] | None,
+    lengths: mx.array | None,
 ) -> tuple[mx.array, tuple[mx.array, ...]]:
     """All layers and directions; final states stacked as torch does, [layers * directions, ...]."""
-    shape = x.shape
-    if batch_sizes is None:
-        batch_sizes = (shape[1],) * shape[0]
-        x = x.reshape(-1, shape[-1])
     directions = 2 if bidirectional else 1
     each = len(params) // (num_layers * directions)
     finals = []
@@ -116,13 +109,29 @@ def recurrent_stack(
             state = tuple(s[k] for s in states)
             weights = params[k * each : (k + 1) * each]
             y, final = recurrent_direction(
-                step, x, batch_sizes, state, weights, has_biases, direction == 1
+                step, x, lengths, state, weights, has_biases, direction == 1
             )
             outputs.append(y)
             finals.append(final)
         x = mx.concatenate(outputs, axis=-1) if bidirectional else outputs[0]
     ends = tuple(mx.stack(list(parts)) for parts in zip(*finals, strict=True))
-    return x.reshape(shape[:-1] + (x.shape[-1],)), ends
+    return x, ends
+
+
+def pad_packed(
+    x: mx.array, lengths: mx.array, padding_value: float = 0.0, total_length: int | None = None
+) -> mx.array:
+    """``x`` [T, B, ...] with the padding value past each sequence's end, [total_length, B, ...].
+
+    As ``torch.nn.utils.rnn.pad_packed_sequence``; by default as long as the longest sequence.
+    """
+    steps = mx.max(lengths).item() if total_length is None else total_length
+    assert isinstance(steps, int)
+    if steps > x.shape[0]:
+        x = mx.pad(x, [(0, steps - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+    inside = mx.arange(steps)[:, None] < lengths
+    inside = inside.reshape(inside.shape + (1,) * (x.ndim - 2))
+    return mx.where(inside, x[:steps], mx.array(padding_value, dtype=x.dtype))
 
 
 def lstm(
@@ -133,15 +142,15 @@ def lstm(
     has_biases: bool = True,
     num_layers: int = 1,
     bidirectional: bool = False,
-    batch_sizes: tuple[int, ...] | None = None,
+    lengths: mx.array | None = None,
 ) -> tuple[mx.array, mx.array, mx.array]:
     """``torch.lstm`` at inference: ``x`` [T, B, I] to output [T, B, D * H], and ``h_n``, ``c_n``.
 
-    ``h0`` [layers * D, B, H or projection], ``c0`` [layers * D, B, H]. A packed sequence is ``x``
-    [rows, I] with ``batch_sizes``, falling.
+    ``h0`` [layers * D, B, H or projection], ``c0`` [layers * D, B, H]. With ``lengths`` [B],
+    sequences end there, as packed ones do; what lies past their ends in the output means nothing.
     """
     y, (h, c) = recurrent_stack(
-        lstm_step, x, (h0, c0), params, has_biases, num_layers, bidirectional, batch_sizes
+        lstm_step, x, (h0, c0), params, has_biases, num_layers, bidirectional, lengths
     )
     return y, h, c
 
@@ -153,11 +162,11 @@ def gru(
     has_biases: bool = True,
     num_layers: int = 1,
     bidirectional: bool = False,
-    batch_sizes: tuple[int, ...] | None = None,
+    lengths: mx.array | None = None,
 ) -> tuple[mx.array, mx.array]:
-    """``torch.gru`` at inference: ``x`` [T, B, I] (or packed) to [T, B, D * H], ``h_n``."""
+    """``torch.gru`` at inference: ``x`` [T, B, I] to [T, B, D * H], ``h_n``."""
     y, (h,) = recurrent_stack(
-        gru_step, x, (h0,), params, has_biases, num_layers, bidirectional, batch_sizes
+        gru_step, x, (h0,), params, has_biases, num_layers, bidirectional, lengths
     )
     return y, h
 
@@ -169,11 +178,11 @@ def rnn_tanh(
     has_biases: bool = True,
     num_layers: int = 1,
     bidirectional: bool = False,
-    batch_sizes: tuple[int, ...] | None = None,
+    lengths: mx.array | None = None,
 ) -> tuple[mx.array, mx.array]:
-    """``torch.rnn_tanh`` at inference: ``x`` [T, B, I] (or packed) to [T, B, D * H], ``h_n``."""
+    """``torch.rnn_tanh`` at inference: ``x`` [T, B, I] to [T, B, D * H], ``h_n``."""
     y, (h,) = recurrent_stack(
-        rnn_tanh_step, x, (h0,), params, has_biases, num_layers, bidirectional, batch_sizes
+        rnn_tanh_step, x, (h0,), params, has_biases, num_layers, bidirectional, lengths
     )
     return y, h
 
@@ -185,11 +194,11 @@ def rnn_relu(
     has_biases: bool = True,
     num_layers: int = 1,
     bidirectional: bool = False,
-    batch_sizes: tuple[int, ...] | None = None,
+    lengths: mx.array | None = None,
 ) -> tuple[mx.array, mx.array]:
-    """``torch.rnn_relu`` at inference: ``x`` [T, B, I] (or packed) to [T, B, D * H], ``h_n``."""
+    """``torch.rnn_relu`` at inference: ``x`` [T, B, I] to [T, B, D * H], ``h_n``."""
     y, (h,) = recurrent_stack(
-        rnn_relu_step, x, (h0,), params, has_biases, num_layers, bidirectional, batch_sizes
+        rnn_relu_step, x, (h0,), params, has_biases, num_layers, bidirectional, lengths
     )
     return y, h
 

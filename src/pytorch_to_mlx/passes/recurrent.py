@@ -79,8 +79,8 @@ class _Names:
 
 def _bind(node: Node) -> dict[str, Any]:
     states = ["h0", "c0"] if node.target == "ops.lstm" else ["h0"]
-    names = ["x", *states, "params", "has_biases", "num_layers", "bidirectional", "batch_sizes"]
-    defaults = {"has_biases": True, "num_layers": 1, "bidirectional": False, "batch_sizes": None}
+    names = ["x", *states, "params", "has_biases", "num_layers", "bidirectional", "lengths"]
+    defaults = {"has_biases": True, "num_layers": 1, "bidirectional": False, "lengths": None}
     return {**defaults, **dict(zip(names, node.args, strict=False)), **node.kwargs}
 
 
@@ -91,7 +91,7 @@ class _Stack:
         self.target = node.target
         a = _bind(node)
         self.x, self.params, self.biases = a["x"], a["params"], a["has_biases"]
-        self.packed = a["batch_sizes"] is not None
+        self.packed = a["lengths"] is not None
         self.layers, self.directions = a["num_layers"], 2 if a["bidirectional"] else 1
         self.states = [a["h0"], *([a["c0"]] if "c0" in a else [])]
         self.each = len(self.params) // (self.layers * self.directions)

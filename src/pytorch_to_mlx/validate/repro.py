@@ -331,7 +331,7 @@ def _is_tensor(value: Any) -> bool:
 def _callee(target: Any) -> str:
     """``torch.ops.aten.add.Tensor``; recurrences that capture has wrapped are ATen's own."""
     text = str(target)
-    if text.startswith("p2m."):
+    if text.startswith("p2m.") and "pack" not in text:
         return f"torch.ops.aten.{text.split('.')[1]}.input"
     return f"torch.ops.{text}"
 

@@ -161,6 +161,64 @@ def rnn_relu(
     )
 
 
+def _ended(fn: Any, x: Value, lengths: Value, states: tuple[Value, ...], *rest: Any) -> Any:
+    """A recurrence over sequences [time, batch, features] of these lengths."""
+    params, has_biases, num_layers, dropout, train, bidirectional = rest
+    if train and dropout and num_layers > 1:
+        raise Unsupported("dropout between recurrent layers at inference; call eval() first")
+    given: dict[str, Any] = {} if has_biases else {"has_biases": False}
+    if num_layers > 1:
+        given["num_layers"] = num_layers
+    if bidirectional:
+        given["bidirectional"] = True
+    return call(fn, x, *states, tuple(params), **given, lengths=lengths)
+
+
+@lowers("p2m.packed_lstm")
+def packed_lstm(x: Value, lengths: Value, hx: Any, *rest: Any) -> tuple[Value, Value, Value]:
+    """packed_lstm(Tensor input, Tensor lengths, Tensor[] hx, Tensor[] params, bool has_biases,
+    int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor, Tensor)
+    """
+    return _ended(ops.lstm, x, lengths, tuple(hx), *rest)
+
+
+@lowers("p2m.packed_gru")
+def packed_gru(x: Value, lengths: Value, hx: Value, *rest: Any) -> tuple[Value, Value]:
+    """packed_gru(Tensor input, Tensor lengths, Tensor hx, Tensor[] params, bool has_biases, int
+    num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)
+    """
+    return _ended(ops.gru, x, lengths, (hx,), *rest)
+
+
+@lowers("p2m.packed_rnn_tanh")
+def packed_rnn_tanh(x: Value, lengths: Value, hx: Value, *rest: Any) -> tuple[Value, Value]:
+    """packed_rnn_tanh(Tensor input, Tensor lengths, Tensor hx, Tensor[] params, bool has_biases,
+    int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)
+    """
+    return _ended(ops.rnn_tanh, x, lengths, (hx,), *rest)
+
+
+@lowers("p2m.packed_rnn_relu")
+def packed_rnn_relu(x: Value, lengths: Value, hx: Value, *rest: Any) -> tuple[Value, Value]:
+    """packed_rnn_relu(Tensor input, Tensor lengths, Tensor hx, Tensor[] params, bool has_biases,
+    int num_layers, float dropout, bool train, bool bidirectional) -> (Tensor, Tensor)
+    """
+    return _ended(ops.rnn_relu, x, lengths, (hx,), *rest)
+
+
+@lowers("p2m.pad_packed")
+def pad_packed(
+    data: Value, lengths: Value, padding_value: float = 0.0, total_length: Any = None
+) -> Value:
+    """pad_packed(Tensor data, Tensor lengths, float padding_value, SymInt? total_length) ->
+    Tensor
+    """
+    given: dict[str, Any] = {} if padding_value == 0 else {"padding_value": padding_value}
+    if total_length is not None:
+        given["total_length"] = total_length
+    return call(ops.pad_packed, data, lengths, **given)
+
+
 @lowers("aten.lstm.data", "aten.gru.data", "aten.rnn_tanh.data", "aten.rnn_relu.data")
 def packed(data: Value, batch_sizes: Value, *others: Any) -> Any:
     """lstm.data(Tensor data, Tensor batch_sizes, Tensor[] hx, Tensor[] params, bool has_biases,

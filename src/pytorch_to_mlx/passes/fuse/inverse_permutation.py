@@ -4,7 +4,7 @@ Given (mixtures of experts sort their tokens by expert, and back)::
 
     %1 = mx.argsort(%0)
     %2 = mx.astype(%1, int64)
-    %3 = ops.index_put(mx.zeros_like(%2), (%2,), mx.arange(N))
+    %3 = ops.index_put(mx.zeros_like(%2), (%2,), mx.arange(N))     # or ops.scatter
 
 Result: ``%3 = mx.argsort(%2)``. The indices must be a permutation (those of a whole sort are), and
 as many as there are numbers.
@@ -25,6 +25,7 @@ from pytorch_to_mlx.passes.match import apply, argument, produced_by, same_shape
 def run(graph: Graph, report: PassReport) -> None:
     """Replaces every scatter of a whole range at a permutation."""
     apply(graph, report, ("ops.index_put",), _inverse)
+    apply(graph, report, ("ops.scatter",), _scattered)
 
 
 def _inverse(node: Node) -> Value | None:
@@ -35,6 +36,20 @@ def _inverse(node: Node) -> Value | None:
     if not _is_permutation(order) or not _counts_from_zero(values, order.dims[0]):
         return None
     if not isinstance(x, Value) or not same_shape(x.dims, order.dims):
+        return None
+    return call(mx.argsort, order).astype(DType(str(node.output.dtype)))
+
+
+def _scattered(node: Node) -> Value | None:
+    """The same by ``ops.scatter``, along the only axis."""
+    x, axis, order, values = node.args[:4]
+    if len(node.args) > 4 or node.kwargs or axis not in (0, -1) or not isinstance(x, Value):
+        return None
+    if not isinstance(order, Value) or x.shape is None or x.ndim != 1 or order.ndim != 1:
+        return None
+    if not _is_permutation(order) or not _counts_from_zero(values, order.dims[0]):
+        return None
+    if not same_shape(x.dims, order.dims):
         return None
     return call(mx.argsort, order).astype(DType(str(node.output.dtype)))
 
