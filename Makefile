@@ -8,7 +8,7 @@ WORKERS ?= 2
 MACHINE ?=
 CODE := src tests scripts examples benchmarks
 
-.PHONY: setup system test check lint types arrows format demo coverage conformance screenshot performance-cpu clean
+.PHONY: fuzz setup system test check lint types arrows format demo coverage conformance screenshot performance-cpu clean
 
 setup: $(STAMP)
 
@@ -46,6 +46,12 @@ format: $(STAMP)
 # from the records; about an hour.
 conformance: $(STAMP)
 	$(BIN)/python scripts/conformance.py
+
+# Names, graphs and killed runs far beyond what `make test` draws; MINUTES is a limit.
+MINUTES ?= 30
+fuzz: $(STAMP)
+	P2M_FUZZ_NAMES=300 P2M_FUZZ_GRAPHS=500 P2M_KILLS=60 timeout --kill-after=30 $(MINUTES)m \
+		$(BIN)/pytest -q -x tests/hostile
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py

@@ -19,7 +19,7 @@ PACKAGE = "pytorch_to_mlx"
 MAX_LINES = 420
 
 #: Rooms everyone may use: they know nothing of the others.
-SHARED = {"errors", "files", "progress", "blas", "version"}
+SHARED = {"errors", "files", "memory", "progress", "blas", "version"}
 
 #: What each room may import of the others; rooms not listed (api, cli) may import any.
 ARROWS: dict[str, set[str]] = {
@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "blas": set(),
     "version": set(),
     "files": set(),
+    "memory": set(),
     "progress": set(),
     "ops": set(),
     "graph": {

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytorch_to_mlx import reporting
+from pytorch_to_mlx import memory, reporting
 from pytorch_to_mlx.converted import Converted
-from pytorch_to_mlx.errors import InputError
+from pytorch_to_mlx.errors import CaptureError, InputError
 from pytorch_to_mlx.package.config import build_config
 from pytorch_to_mlx.package.folder import beside, check_target
 from pytorch_to_mlx.package.run import Package
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytorch_to_mlx.passes.base import PassReport
     from pytorch_to_mlx.sources.detect import OpenedSource
 
+_TOO_LARGE = "free some memory, or convert on a larger machine"
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -172,6 +173,13 @@ def _capture(
                 opened.module, tuple(args), dict(kwargs or {}), dynamic_shapes=shapes
             )
         captured = _decompose(captured)
+    tensors = captured.tensors.values()
+    memory.require(
+        memory.working_bytes(tensors),
+        f"converting the largest of {memory.tensor_bytes(tensors):,} bytes of weights",
+        _TOO_LARGE,
+        CaptureError,
+    )
     captured.size_names = asked_names(shapes, captured.in_tree)
     captured.warnings.extend(opened.notes)
     captured.warnings.extend(reporting.narrowed(captured))
@@ -191,7 +199,10 @@ def _cast(
         opened.exported_program, notes = cast_program(opened.exported_program, dtype)
         opened.notes += notes
     else:
-        opened.module = cast_module(opened.module, dtype)
+        tensors = [*opened.module.parameters(), *opened.module.buffers()]
+    copied = sum(t.numel() for t in tensors) * (4 if dtype == "float32" else 2)
+    memory.require(copied, f"a copy of the weights in {dtype}", _TOO_LARGE)
+    opened.module = cast_module(opened.module, dtype)
     return cast_inputs(tuple(args), dtype), cast_inputs(dict(kwargs), dtype)
 
 

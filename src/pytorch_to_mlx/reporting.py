@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx import memory
 from pytorch_to_mlx.graph.dtypes import DType
 
 if TYPE_CHECKING:
@@ -181,8 +182,8 @@ def weight_section(job: Job) -> dict[str, Any]:
 
 
 def memory_estimate(graph: Graph, job: Job) -> dict[str, int]:
-    """Bytes of the weights, and of the largest single array at the smallest sizes (all
-    symbols 1).
+    """Bytes of the weights, what converting takes and what is free, and the largest single array at
+    the smallest sizes (all symbols 1).
     """
     largest = 0
     for _, node in graph.walk():
@@ -190,7 +191,15 @@ def memory_estimate(graph: Graph, job: Job) -> dict[str, int]:
             if v.kind == "array" and v.shape is not None and v.dtype is not None:
                 known = [int(d) for d in v.shape if isinstance(d, int)]
                 largest = max(largest, math.prod(known) * DType(str(v.dtype)).size)
-    return {"weights": weight_section(job)["bytes"], "largest_array_at_unit_sizes": largest}
+    tensors = job.captured.tensors.values()
+    found = {
+        "weights": weight_section(job)["bytes"],
+        "source_weights": memory.tensor_bytes(tensors),
+        "needed_beside_them_to_convert": memory.working_bytes(tensors),
+        "largest_array_at_unit_sizes": largest,
+    }
+    there = memory.available()
+    return found if there is None else {**found, "free_now": there}
 
 
 def torch_versions() -> dict[str, str]:

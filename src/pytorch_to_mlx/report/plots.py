@@ -39,7 +39,8 @@ def draw(plot: Plot) -> Markup:
     arrays = {str(name): _array(value) for name, value in (plot.get("series") or {}).items()}
     if not any(a.size for name, a in arrays.items() if name != "x"):
         raise ValueError(f"plot {plot.get('title')!r} has no data")
-    return kinds[kind](plot, arrays)
+    with np.errstate(invalid="ignore"):  # infinities subtract to NaN, which is drawn as a gap
+        return kinds[kind](plot, arrays)
 
 
 def _array(value: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx import memory
 from pytorch_to_mlx.errors import SourceError
 from pytorch_to_mlx.sources import kinds
 from pytorch_to_mlx.sources.checkpoint import (
@@ -23,6 +24,9 @@ from pytorch_to_mlx.sources.pt2 import load_program
 
 if TYPE_CHECKING:
     import torch
+
+
+_TOO_LARGE = "free some, use a larger machine, or convert a checkpoint saved in half precision"
 
 
 @dataclass
@@ -112,6 +116,7 @@ def _open_path(
     kind = kinds.sniff(path)
     if isinstance(kind, kinds.Refused):
         raise SourceError(f"{path} is {kind.what}", hint=kind.hint)
+    memory.require(path.stat().st_size, f"reading {path}", _TOO_LARGE)
     if kind == kinds.EXPORTED:
         if model_factory is not None:
             raise SourceError(f"{path} is a program with its own code; --model does not apply")

@@ -182,7 +182,9 @@ def difference(want: Any, got: np.ndarray) -> tuple[float, float] | None:
             continue
         turned = reference.transpose(axes)
         finite = np.isfinite(turned)
-        error = np.abs(np.where(finite, turned - got, 0.0))
+        same = (turned == got) | (np.isnan(turned) & np.isnan(got))
+        with np.errstate(invalid="ignore"):  # an infinity and another; not the same, so infinite
+            error = np.where(same, 0.0, np.abs(turned - got))
         worst = float(np.nan_to_num(error, nan=np.inf).max(initial=0.0))
         scale = max(float(np.abs(turned[finite]).max(initial=0.0)), FLOOR)
         if best is None or worst < best[0]:
