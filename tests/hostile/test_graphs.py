@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
@@ -42,6 +43,20 @@ def test_chains(tmp_path: Path, steps: list[str], seed: int) -> None:
         for batch, time in ((2, 5), (1, 5), (3, 2), (2, 9)):
             y = torch.randn(batch, time, WIDTH)
             assert_same(converted(y), run_torch(module, y), 1e-3)
+
+
+@pytest.mark.xfail(reason="a layer's weight used again without its bias gets a layer in that layer")
+def test_a_layers_weight_without_its_bias() -> None:
+    class Again(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.linear(self.linear(x), self.linear.weight)
+
+    module, x = Again().eval(), torch.randn(2, WIDTH)
+    assert_same(p2m.convert(module, (x,))(x), run_torch(module, x))
 
 
 def test_half_of_the_cases_reach_lowering(record_property: Any) -> None:
