@@ -59,6 +59,8 @@ ROWS: list[tuple[Any, tuple[torch.Tensor, ...]]] = [
     (lambda x: x.any(1), (I,)),
     (lambda x: x.all(1, keepdim=True), (B,)),
     (lambda x: x.all(), (X,)),
+    (torch.ops.aten._is_all_true.default, (B,)),
+    (torch.ops.aten._is_any_true.default, (B,)),
     (lambda x: torch.any(x, (0, 1)), (B,)),
     (lambda x: torch.count_nonzero(x), (I,)),
     (lambda x: torch.count_nonzero(x, 1), (X[0],)),

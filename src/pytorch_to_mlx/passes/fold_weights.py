@@ -18,6 +18,7 @@ import math
 
 from pytorch_to_mlx.graph import Graph, Node, Param, Value, is_static
 from pytorch_to_mlx.graph.build import attach_outputs
+from pytorch_to_mlx.graph.dims import free_symbols
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN, map_arg
 from pytorch_to_mlx.passes.base import PassReport
@@ -60,6 +61,8 @@ def _foldable(node: Node, static: dict[Value, tuple[Node, ...]]) -> bool:
     inputs = node.inputs()
     if not inputs or not all(v in static for v in inputs):
         return False
+    if free_symbols([list(node.args), node.kwargs]):
+        return False  # the result may have one size and still be computed from the inputs' sizes
     return all(v.shape is not None and all(is_static(d) for d in v.shape) for v in node.outputs)
 
 

@@ -25,6 +25,7 @@ import transformers
 from torch import nn
 
 KINDS = ("text", "vision", "audio", "multimodal", "experts")
+FURTHER = ("dense", "codecs")  # modules besides those named for a kind
 Sizes = Mapping[str, int]
 Inputs = dict[str, Any]
 
@@ -102,8 +103,8 @@ def architecture(kind: str) -> Callable[[Callable[[], Case]], Callable[[], Case]
 
 def architectures() -> dict[str, Architecture]:
     """Every registered architecture by name, in order of kinds."""
-    for kind in KINDS:
-        importlib.import_module(f"tests.conformance.architectures.{kind}")
+    for module in (*KINDS, *FURTHER):
+        importlib.import_module(f"tests.conformance.architectures.{module}")
     found = sorted(_REGISTERED.values(), key=lambda a: (KINDS.index(a.kind), a.name))
     return {a.name: a for a in found}
 

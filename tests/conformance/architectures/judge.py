@@ -150,9 +150,12 @@ def accepted_sizes(case: Case) -> list[dict[str, int]]:
 
 
 def run_original(case: Case, inputs: Inputs) -> Any:
-    """The original's outputs on copies of the inputs."""
+    """The original's outputs on copies of the inputs.
+
+    A copy of the model is called: some keep what they saw (a window cut to the smallest image).
+    """
     with torch.no_grad():
-        return case.module(**copy.deepcopy(inputs))
+        return copy.deepcopy(case.module)(**copy.deepcopy(inputs))
 
 
 def _depends_on_inputs(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:

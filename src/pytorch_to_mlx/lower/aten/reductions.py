@@ -252,7 +252,7 @@ def min_dim(self: Value, dim: int, keepdim: bool = False) -> tuple[Value, Value]
 # -- tests and counts ----------------------------------------------------------------------------
 
 
-@lowers("aten.any.default")
+@lowers("aten.any.default", "aten._is_any_true.default")
 def any_all(self: Value) -> Value:
     """any(Tensor self) -> Tensor"""
     return call(mx.any, self)
@@ -266,9 +266,9 @@ def any_(self: Value, dim: Any = None, keepdim: bool = False) -> Value:
     return call(mx.any, self, **reduction(axes_of(dim, self.ndim), keepdim))
 
 
-@lowers("aten.all.default")
+@lowers("aten.all.default", "aten._is_all_true.default")
 def all_all(self: Value) -> Value:
-    """all(Tensor self) -> Tensor"""
+    """all(Tensor self) -> Tensor; _is_all_true(Tensor self) -> Tensor"""
     return call(mx.all, self)
 
 
