@@ -264,15 +264,15 @@ def audio_spectrogram_transformer() -> Case:
         "num_mel_bins": 16, "num_labels": 7,
     }  # fmt: skip
 
-    def inputs(batch: int) -> Inputs:
-        return {"input_values": torch.randn(batch, 40, 16)}
+    def inputs(batch: int, length: int, bins: int) -> Inputs:
+        return {"input_values": torch.randn(batch, length, bins)}
 
-    fixed = {
-        "input_values:1": "position embeddings are made for the configured length",
-        "input_values:2": "position embeddings are made for the configured mel bins",
-    }
-    module = made("ASTForAudioClassification", "ASTConfig", **options)
-    return Case(module, inputs, {"batch": 2}, fixed=fixed)
+    return Case(
+        made("ASTForAudioClassification", "ASTConfig", **options),
+        inputs,
+        {"batch": 2, "length": 40, "bins": 16},
+        others={"length": (41, 42), "bins": (17, 18)},
+    )
 
 
 @architecture("audio")

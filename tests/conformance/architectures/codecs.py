@@ -21,7 +21,7 @@ CODEC_CHANNEL = {"input_values:1": "the channels of the first convolution"}
 
 def with_codebooks(module: nn.Module) -> nn.Module:
     """Draws the codebooks, which are buffers that start at zero: all codes would be equal."""
-    for name, buffer in module.named_buffers():
+    for buffer in module.buffers():
         if buffer.ndim == 2 and not buffer.any():
             buffer.copy_(torch.randn(buffer.shape))
     return module

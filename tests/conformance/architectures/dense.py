@@ -42,7 +42,8 @@ def dpt() -> Case:
         "backbone_out_indices": [0, 1, 2, 3], "neck_hidden_sizes": [8, 12, 16, 24],
         "fusion_hidden_size": 16,
     }  # fmt: skip
-    return of_one_size(made("DPTForDepthEstimation", "DPTConfig", **options))
+    module = made("DPTForDepthEstimation", "DPTConfig", **options)
+    return of_any_size(module, (32, 33, 34), (36, 37, 35))
 
 
 @architecture("vision")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -49,21 +50,21 @@ def ended(batch: int, length: int) -> torch.Tensor:
     return ids
 
 
-def pairs(images: int, texts: int, length: int) -> Inputs:
+def pairs(images: int, texts: int, length: int, height: int = 16, width: int = 16) -> Inputs:
     """As many images as one likes against as many texts as one likes."""
     return {
         "input_ids": ended(texts, length),
-        "pixel_values": pixels(images, 16, 16),
+        "pixel_values": pixels(images, height, width),
         "attention_mask": padding(texts, length),
     }
 
 
-def together(batch: int, length: int) -> Inputs:
+def together(batch: int, length: int, height: int = 16, width: int = 16) -> Inputs:
     """Each text with its image."""
     return {
         "input_ids": tokens(batch, length),
         "attention_mask": padding(batch, length),
-        "pixel_values": pixels(batch, 16, 16),
+        "pixel_values": pixels(batch, height, width),
     }
 
 
@@ -73,6 +74,20 @@ def towers(name: str, text: dict[str, Any] | None = None, **options: Any) -> Any
         text_config={**TEXT, **(text or {})}, vision_config=dict(VISION), **options
     )
     return made(f"{name}Model", config)
+
+
+def with_edges(
+    module: Any, inputs: Callable[..., Inputs], sizes: dict[str, int], **options: Any
+) -> Case:
+    """A model that ignores what an image has beyond its last whole patch."""
+    return Case(
+        module,
+        inputs,
+        {**sizes, "height": 16, "width": 20},
+        others={"height": (17, 21), "width": (19, 22)},
+        fixed={"pixel_values:1": IMAGE_FIXED["pixel_values:1"]},
+        options=options,
+    )
 
 
 def of_pairs(module: Any) -> Case:
@@ -89,19 +104,7 @@ def clip() -> Case:
 
 @architecture("multimodal")
 def siglip() -> Case:
-    """Takes every image of as many whole patches as its position embeddings are made for."""
-
-    def inputs(images: int, texts: int, length: int, height: int, width: int) -> Inputs:
-        made = pairs(images, texts, length)
-        return {**made, "pixel_values": pixels(images, height, width)}
-
-    return Case(
-        towers("Siglip", {"projection_size": 32}),
-        inputs,
-        {**PAIRS, "height": 16, "width": 20},
-        others={"height": (17, 21), "width": (19, 22)},
-        fixed={"pixel_values:1": IMAGE_FIXED["pixel_values:1"]},
-    )
+    return with_edges(towers("Siglip", {"projection_size": 32}), pairs, PAIRS)
 
 
 @architecture("multimodal")
@@ -116,7 +119,7 @@ def altclip() -> Case:
 
 @architecture("multimodal")
 def aimv2() -> Case:
-    return of_pairs(towers("Aimv2", projection_dim=16))
+    return with_edges(towers("Aimv2", projection_dim=16), pairs, PAIRS)
 
 
 @architecture("multimodal")
@@ -131,15 +134,13 @@ def align() -> Case:
         text_config={**TEXT, "hidden_size": 32}, vision_config=vision, projection_dim=8
     )
 
-    def inputs(images: int, texts: int, length: int) -> Inputs:
-        return {**pairs(images, texts, length), "pixel_values": pixels(images, 40, 56)}
-
-    fixed = {
-        "pixel_values:1": "the channels of the first convolution",
-        "pixel_values:2": "drawn at one height",
-        "pixel_values:3": "drawn at one width",
-    }
-    return Case(made("AlignModel", config), inputs, PAIRS, fixed=fixed)
+    return Case(
+        made("AlignModel", config),
+        pairs,
+        {**PAIRS, "height": 40, "width": 56},
+        others={"height": (33, 64), "width": (41, 70)},
+        fixed={"pixel_values:1": IMAGE_FIXED["pixel_values:1"]},
+    )
 
 
 @architecture("multimodal")
@@ -161,7 +162,7 @@ def groupvit() -> Case:
 
 @architecture("multimodal")
 def owlvit() -> Case:
-    return of_pairs(towers("OwlViT", projection_dim=16))
+    return with_edges(towers("OwlViT", projection_dim=16), pairs, PAIRS)
 
 
 @architecture("multimodal")
@@ -172,11 +173,10 @@ def clipseg() -> Case:
         decoder_intermediate_size=24,
     )  # fmt: skip
 
-    def inputs(batch: int, length: int) -> Inputs:
-        return {**together(batch, length), "input_ids": ended(batch, length)}
+    def inputs(batch: int, length: int, height: int, width: int) -> Inputs:
+        return {**together(batch, length, height, width), "input_ids": ended(batch, length)}
 
-    module = made("CLIPSegForImageSegmentation", config)
-    return Case(module, inputs, TOGETHER, fixed=IMAGE_FIXED)
+    return with_edges(made("CLIPSegForImageSegmentation", config), inputs, TOGETHER)
 
 
 @architecture("multimodal")
@@ -237,7 +237,7 @@ def blip() -> Case:
         text_config={**TEXT, "encoder_hidden_size": 32}, vision_config=dict(VISION),
         projection_dim=16, image_text_hidden_size=16,
     )  # fmt: skip
-    return Case(made("BlipForConditionalGeneration", config), together, TOGETHER, fixed=IMAGE_FIXED)
+    return with_edges(made("BlipForConditionalGeneration", config), together, TOGETHER)
 
 
 @architecture("multimodal")
@@ -248,10 +248,7 @@ def bridgetower() -> Case:
         hidden_size=32, num_attention_heads=4, num_hidden_layers=2,
     )  # fmt: skip
 
-    def inputs(batch: int, length: int) -> Inputs:
-        return together(batch, length)
-
-    return Case(made("BridgeTowerModel", config), inputs, TOGETHER, fixed=IMAGE_FIXED)
+    return Case(made("BridgeTowerModel", config), together, TOGETHER, fixed=IMAGE_FIXED)
 
 
 @architecture("multimodal")
@@ -271,18 +268,22 @@ def git() -> Case:
 
 @architecture("multimodal")
 def layoutlm() -> Case:
-    def inputs(batch: int, length: int) -> Inputs:
+    """What follows a box's four coordinates is ignored."""
+
+    def inputs(batch: int, length: int, columns: int) -> Inputs:
         corner = torch.randint(0, 20, (batch, length, 2))
         extent = torch.randint(1, 12, (batch, length, 2))
+        more = torch.zeros(batch, length, max(columns - 4, 0), dtype=torch.int64)
+        boxes = torch.cat([corner, corner + extent, more], dim=-1)
         return {
             "input_ids": tokens(batch, length),
-            "bbox": torch.cat([corner, corner + extent], dim=-1),
+            "bbox": boxes[..., :columns],
             "attention_mask": padding(batch, length),
         }
 
     options = {**TEXT, "max_2d_position_embeddings": 48, "num_labels": 5}
     module = made("LayoutLMForTokenClassification", "LayoutLMConfig", **options)
-    return Case(module, inputs, TOGETHER, fixed={"bbox:2": "the four coordinates of a box"})
+    return Case(module, inputs, {**TOGETHER, "columns": 4}, others={"columns": (5, 6)})
 
 
 @architecture("multimodal")
@@ -332,12 +333,12 @@ IMAGE_TOKEN = 3
 def with_image(places: int) -> Any:
     """Text that holds the places of one image each; what is before and after varies."""
 
-    def inputs(batch: int, length: int) -> Inputs:
+    def inputs(batch: int, length: int, height: int = 16, width: int = 16) -> Inputs:
         image = torch.full((batch, places), IMAGE_TOKEN)
         ids = torch.cat([tokens(batch, 1), image, tokens(batch, length)], dim=1)
         return {
             "input_ids": ids,
-            "pixel_values": pixels(batch, 16, 16),
+            "pixel_values": pixels(batch, height, width),
             "attention_mask": torch.ones_like(ids),
         }
 
@@ -368,10 +369,5 @@ def paligemma() -> Case:
         text_config=text, image_token_id=IMAGE_TOKEN, image_token_index=IMAGE_TOKEN,
         projection_dim=32, hidden_size=32, vocab_size=VOCABULARY,
     )  # fmt: skip
-    return Case(
-        made("PaliGemmaForConditionalGeneration", config),
-        with_image(4),
-        TOGETHER,
-        fixed=IMAGE_FIXED,
-        options={"use_cache": False},
-    )
+    module = made("PaliGemmaForConditionalGeneration", config)
+    return with_edges(module, with_image(4), TOGETHER, use_cache=False)

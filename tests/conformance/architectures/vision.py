@@ -15,7 +15,6 @@ FIXED = {
     "pixel_values:3": "the model checks the width against its configuration",
 }
 VIDEO_FIXED = {
-    "pixel_values:1": "the frames that position embeddings are made for",
     "pixel_values:2": "the channels of the first convolution",
     "pixel_values:3": "the height that position embeddings are made for",
     "pixel_values:4": "the width that position embeddings are made for",
@@ -136,25 +135,32 @@ def vitdet() -> Case:
 @architecture("vision")
 def videomae() -> Case:
     options = {
-        **ENCODER, "image_size": 16, "patch_size": 8, "num_frames": 4, "tubelet_size": 2,
+        **ENCODER, "image_size": 16, "patch_size": 8, "num_frames": 6, "tubelet_size": 3,
     }  # fmt: skip
 
-    def inputs(batch: int) -> Inputs:
-        return {"pixel_values": torch.randn(batch, 4, 3, 16, 16)}
+    def inputs(batch: int, frames: int) -> Inputs:
+        return {"pixel_values": torch.randn(batch, frames, 3, 16, 16)}
 
     module = made("VideoMAEForVideoClassification", "VideoMAEConfig", **options, num_labels=7)
-    return Case(module, inputs, {"batch": 2}, fixed=VIDEO_FIXED)
+    sizes, others = {"batch": 2, "frames": 6}, {"frames": (7, 8)}
+    return Case(module, inputs, sizes, others=others, fixed=VIDEO_FIXED)
 
 
 @architecture("vision")
 def timesformer() -> Case:
     options = {**ENCODER, "image_size": 16, "patch_size": 8, "num_frames": 4, "num_labels": 7}
 
-    def inputs(batch: int) -> Inputs:
-        return {"pixel_values": torch.randn(batch, 4, 3, 16, 16)}
+    def inputs(batch: int, frames: int, height: int, width: int) -> Inputs:
+        return {"pixel_values": torch.randn(batch, frames, 3, height, width)}
 
     module = made("TimesformerForVideoClassification", "TimesformerConfig", **options)
-    return Case(module, inputs, {"batch": 2}, fixed=VIDEO_FIXED)
+    return Case(
+        module,
+        inputs,
+        {"batch": 2, "frames": 4, "height": 16, "width": 20},
+        others={"frames": (6, 8), "height": (17, 21), "width": (19, 22)},
+        fixed={"pixel_values:2": VIDEO_FIXED["pixel_values:2"]},
+    )
 
 
 @architecture("vision")
@@ -214,7 +220,7 @@ def pvt() -> Case:
         "num_attention_heads": [1, 2, 3, 4], "mlp_ratios": [2, 2, 2, 2],
     }  # fmt: skip
     module = made("PvtForImageClassification", "PvtConfig", **options, num_labels=7)
-    return of_one_size(module, 64)
+    return of_any_size(module, (64, 66, 67), (65, 66, 67))
 
 
 @architecture("vision")
