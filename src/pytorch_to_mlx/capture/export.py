@@ -13,17 +13,13 @@ from pytorch_to_mlx.capture import dims as sizes_of
 from pytorch_to_mlx.capture.calls import Recorder
 from pytorch_to_mlx.capture.explain import depends_on_data, explain, first_line, user_line
 from pytorch_to_mlx.capture.exported import capture_program
+from pytorch_to_mlx.capture.host_scalars import Place, fixed_scalars, host_scalars
 from pytorch_to_mlx.capture.legal import legal_names
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.recurrence import opaque_recurrences
-from pytorch_to_mlx.capture.reference import (
-    agree,
-    draws_randomly,
-    module_reference,
-    program_reference,
-)
+from pytorch_to_mlx.capture.reference import differing_outputs, draws_randomly, module_reference
 from pytorch_to_mlx.capture.sizes import Axis, Example, Plan, Prober, Sizes, make_plan, tied
 from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
 from pytorch_to_mlx.capture.state import Slot, find_state, lifted
@@ -109,6 +105,7 @@ class _Session:
             state = find_state(self.module, self._flat_call, snapshot)
         snapshot.restore()
         self.lift = state.lift
+        self.scalars = fixed_scalars(self.module, state.changed)
         self.warnings += state.warnings
         self.advance()
         if isinstance(dynamic_shapes, str):
@@ -138,12 +135,7 @@ class _Session:
 
     def _compare(self, captured: Captured) -> None:
         """Warns when the trace does not compute what the model does on its own example inputs."""
-        make = program_reference(
-            captured.program, self.example.leaves, self.example.names, captured.output_names
-        )
-        captured.example_outputs = captured.reference()()
-        pairs = zip(captured.example_outputs, make(None)(), strict=True)
-        wrong = [a.name for a, b in pairs if not agree(a, b)]
+        wrong = differing_outputs(captured, self.example.leaves, self.example.names)
         if wrong and not draws_randomly(captured.program):
             captured.warnings.append(
                 f"torch.export's trace gives another {', '.join(wrong)} than the model itself: "
@@ -233,6 +225,22 @@ class _Session:
         ties: list[list[Axis]],
         strict: bool = False,
     ) -> _Trace:
+        """One export; where torch refuses it, again with scalars that are fixed as numbers."""
+        try:
+            return self._export(sizes, shapes, ties, strict, {})
+        except Exception:
+            if not self.scalars or strict:
+                raise
+            return self._export(sizes, shapes, ties, strict, self.scalars)
+
+    def _export(
+        self,
+        sizes: Sizes,
+        shapes: dict[Axis, Any],
+        ties: list[list[Axis]],
+        strict: bool,
+        scalars: dict[Place, int],
+    ) -> _Trace:
         import torch
         import torch.utils._pytree as pytree
 
@@ -253,6 +261,7 @@ class _Session:
                 stack.enter_context(plain_interface(self.module, arguments))
                 stack.enter_context(lifted(self.module, self.lift))
                 stack.enter_context(opaque_recurrences())
+                stack.enter_context(host_scalars(self.module, scalars))
                 if not strict:
                     stack.enter_context(recorder.recording())
                     stack.enter_context(tied(self.module, ties))
@@ -322,7 +331,7 @@ class _Session:
             if not again and not refused:
                 break
             plan.static.update(again | refused)
-        self._warn_if_slow()
+        self.warnings += self.prober.notes()
         return trace, sizes_of.report(self.example, symbols.values(), plan.static)
 
     def _frozen(self, trace: _Trace, plan: Plan, sizes: Sizes) -> dict[Axis, str]:
@@ -340,12 +349,6 @@ class _Session:
             else:
                 plan.static[axis] = reason
         return again
-
-    def _warn_if_slow(self) -> None:
-        if self.prober.untried:
-            self.warnings.append(
-                f"the model is slow: after {self.prober.spent:.0f} s no more sizes were tried"
-            )
 
     def _explicit(self, shapes: Any) -> tuple[_Trace, dict[str, Any]]:
         wanted = {} if shapes is None else sizes_of.requested_dims(self.example, shapes)
@@ -376,7 +379,7 @@ class _Session:
                 )
         symbols = sizes_of.find_symbols(trace.program, trace.sizes)
         sizes_of.probe_symbols(trace.program, symbols, self.prober, sizes)
-        self._warn_if_slow()
+        self.warnings += self.prober.notes()
         return trace, sizes_of.report(self.example, symbols.values(), static)
 
     def _with_hints(self, sizes: Sizes, wanted: dict[Axis, Any], refusal: Exception) -> _Trace:

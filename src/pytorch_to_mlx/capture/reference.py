@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from pytorch_to_mlx.capture.program import Captured
+
 
 # Takes a dtype (``None``: the original's own) and, by memory, tensors to use in place of others.
 MakeReference = Callable[..., "Reference"]
@@ -128,6 +130,13 @@ def agree(first: ReferenceOutput, second: ReferenceOutput) -> bool:
     # has its own, tighter limits.
     tolerance = 5e-2 if first.dtype in ("float16", "bfloat16") else 1e-3
     return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * scale, equal_nan=True))
+
+
+def differing_outputs(captured: Captured, leaves: Sequence[Any], names: Sequence[str]) -> list[str]:
+    """Names of the outputs for which a captured program disagrees with its original."""
+    make = program_reference(captured.program, leaves, names, captured.output_names)
+    pairs = zip(captured.reference()(), make(None)(), strict=True)
+    return [a.name for a, b in pairs if not agree(a, b)]
 
 
 def draws_randomly(program: torch.export.ExportedProgram) -> bool:

@@ -133,6 +133,12 @@ class Prober:
         before = sum(t.numel() for t in self.example.tensors.values())
         return max(1.0, sum(t.numel() for t in now) / max(before, 1))
 
+    def notes(self) -> list[str]:
+        """A warning where sizes were not tried for want of time."""
+        if not self.untried:
+            return []
+        return [f"the model is slow: after {self.spent:.0f} s no more sizes were tried"]
+
     def refuses_others(self, axes: Iterable[Axis], base: Mapping[Axis, int]) -> str:
         """Why the original refuses these (equal) dims at any other size together; or empty."""
         axes = list(axes)

@@ -49,6 +49,11 @@ class State:
     in_place: list[str]
     warnings: list[str]
 
+    @property
+    def changed(self) -> set[str]:
+        """Full names of all that forward changes."""
+        return {slot.full_name for slot in self.lift} | set(self.in_place)
+
 
 def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snapshot) -> State:
     """Calls the model twice from its present state and compares what it keeps.

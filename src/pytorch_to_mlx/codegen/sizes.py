@@ -13,7 +13,13 @@ import sympy
 from pytorch_to_mlx.codegen.expressions import name
 from pytorch_to_mlx.codegen.size_names import axis_name
 from pytorch_to_mlx.graph import Value
-from pytorch_to_mlx.graph.dims import FloorDiv, dims_equal, is_static, python_source
+from pytorch_to_mlx.graph.dims import (
+    FloorDiv,
+    dims_equal,
+    free_symbols,
+    is_static,
+    python_source,
+)
 
 
 class Sizes:
@@ -82,7 +88,7 @@ class Sizes:
                 self.used[atom] = None
                 return sympy.Symbol(f"_a{i}", integer=True, positive=True)
         if isinstance(e, sympy.Symbol):
-            return self._invert(e)
+            return self._invert(e) if free_symbols(e) else e  # the name of a function is itself
         if not e.args:
             return e
         parts = [self._derive(a) for a in e.args]

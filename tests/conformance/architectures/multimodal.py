@@ -40,7 +40,7 @@ IMAGE_FIXED = {
     "pixel_values:3": "the model checks the width against its configuration",
 }
 PAIRS = {"images": 2, "texts": 3, "length": 11}
-TOGETHER = {"batch": 3, "length": 11}
+TOGETHER = {"batch": 2, "length": 11}
 
 
 def ended(batch: int, length: int) -> torch.Tensor:

@@ -51,6 +51,31 @@ def _py(name: str) -> Any:
     return lambda *args: PyCall(sympy.Symbol(f"py:{name}"), *args)
 
 
+def _ceil(x: Any) -> Any:
+    """Rounded up: of a quotient of integers without floats, where it is one."""
+    parts = _quotient(x)
+    return (
+        PyCall(sympy.Symbol("py:math.ceil"), x) if parts is None else -FloorDiv(-parts[0], parts[1])
+    )
+
+
+def _floor(x: Any) -> Any:
+    parts = _quotient(x)
+    return PyCall(sympy.Symbol("py:math.floor"), x) if parts is None else FloorDiv(*parts)
+
+
+def _quotient(x: Any) -> tuple[Any, Any] | None:
+    """``(a + n*b, b)`` of ``a / b + n`` over integers."""
+    quotients = [t for t in sympy.Add.make_args(x) if isinstance(t, IntTrueDiv)]
+    if len(quotients) != 1:
+        return None
+    a, b = quotients[0].args
+    rest = sympy.nsimplify(x - quotients[0]) if (x - quotients[0]).is_number else x - quotients[0]
+    if not (a.is_integer and b.is_integer and rest.is_integer):
+        return None
+    return sympy.expand(a + rest * b), b
+
+
 _FUNCTIONS: dict[str, Any] = {
     "FloorDiv": FloorDiv,
     "CleanDiv": FloorDiv,
@@ -67,8 +92,8 @@ _FUNCTIONS: dict[str, Any] = {
     "Where": lambda c, a, b: Conditional(c, a, b),
     "ToFloat": _py("float"),
     "Identity": lambda a: a,
-    "CeilToInt": _py("math.ceil"),
-    "FloorToInt": _py("math.floor"),
+    "CeilToInt": _ceil,
+    "FloorToInt": _floor,
     "TruncToInt": _py("int"),
     "TruncToFloat": _py("math.trunc"),
     "RoundToInt": _py("round"),
@@ -81,8 +106,8 @@ _FUNCTIONS: dict[str, Any] = {
     "OpaqueUnaryFn_sin": _py("math.sin"),
     "OpaqueUnaryFn_tanh": _py("math.tanh"),
     "Abs": _py("abs"),
-    "floor": _py("math.floor"),
-    "ceiling": _py("math.ceil"),
+    "floor": _floor,
+    "ceiling": _ceil,
 }
 
 
