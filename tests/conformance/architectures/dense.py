@@ -27,8 +27,8 @@ def segformer() -> Case:
 @architecture("vision")
 def glpn() -> Case:
     options = {
-        "depths": [1, 1, 1, 1], "hidden_sizes": [8, 12, 16, 24], "num_attention_heads": [1, 2, 2, 3],
-        "mlp_ratios": [2, 2, 2, 2], "decoder_hidden_size": 16,
+        "depths": [1, 1, 1, 1], "hidden_sizes": [8, 12, 16, 24],
+        "num_attention_heads": [1, 2, 2, 3], "mlp_ratios": [2, 2, 2, 2], "decoder_hidden_size": 16,
     }  # fmt: skip
     return of_any_size(
         made("GLPNForDepthEstimation", "GLPNConfig", **options), (64, 32, 128), (96, 64, 32)

@@ -244,7 +244,7 @@ def blip() -> Case:
 def bridgetower() -> Case:
     config = transformers.BridgeTowerConfig(
         text_config=dict(TEXT),
-        vision_config={"hidden_size": 64, "num_hidden_layers": 2, "patch_size": 8, "image_size": 16},
+        vision_config={**VISION, "hidden_size": 64},
         hidden_size=32, num_attention_heads=4, num_hidden_layers=2,
     )  # fmt: skip
 

@@ -226,8 +226,8 @@ def pvt() -> Case:
 @architecture("vision")
 def pvt_v2() -> Case:
     options = {
-        "depths": [1, 1, 1, 1], "hidden_sizes": [8, 16, 24, 32], "num_attention_heads": [1, 2, 3, 4],
-        "mlp_ratios": [2, 2, 2, 2], "linear_attention": True,
+        "depths": [1, 1, 1, 1], "hidden_sizes": [8, 16, 24, 32],
+        "num_attention_heads": [1, 2, 3, 4], "mlp_ratios": [2, 2, 2, 2], "linear_attention": True,
     }  # fmt: skip
     module = made("PvtV2ForImageClassification", "PvtV2Config", **options, num_labels=7)
     return of_any_size(module)
