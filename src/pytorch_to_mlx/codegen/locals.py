@@ -49,7 +49,7 @@ _RESULTS = {
     "ops.RNNLayer": ("x", "hidden"),
 }
 _MADE_FROM_NOTHING = {"mx.arange": "positions", "mx.zeros": "zeros", "mx.ones": "ones"}
-_VIEWS = frozenset({"mx.reshape", "mx.transpose", "mx.expand_dims"})
+_KEEPS_ROLE = frozenset("mx.reshape mx.transpose mx.expand_dims nn.RoPE mx.fast.rope".split())
 _GENERIC_WORDS = frozenset(
     "m out o c fc lin linear dense conv convolution norm normalization ln bn layer layernorm proj "
     "projection output block head classifier pool pooler batchnorm dwconv pwconv conv1d conv2d "
@@ -139,13 +139,13 @@ def _assigned_together(producer: Node) -> list[Value]:
 
 
 def _attends(value: Value) -> str:
-    """``q``, ``k`` or ``v`` for what reaches an attention through views alone."""
+    """``q``, ``k`` or ``v`` for what reaches an attention through views and rotations alone."""
     while len(value.uses) == 1:
         (user,) = value.uses
         if user.target == "mx.fast.scaled_dot_product_attention":
             at = next((n for n, a in enumerate(user.args) if a is value), 3)
             return ("q", "k", "v", "")[at]
-        if user.target not in _VIEWS or len(user.outputs) != 1:
+        if user.target not in _KEEPS_ROLE or len(user.outputs) != 1:
             break
         value = user.output
     return ""
