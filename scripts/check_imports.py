@@ -72,6 +72,10 @@ TORCH_ROOMS = (
     "cli/coverage.py",  # torch knows which ops are core
 )
 
+#: The rooms that may import onnx; whoever needs them imports them inside functions.
+ONNX_ROOMS = ("capture/onnx/", "lower/onnx/", "onnx_backend.py")
+ONNX = {"onnx", "onnx_ir", "onnxscript", "onnxruntime", "ml_dtypes", "google"}
+
 #: ops/ travels inside emitted code, so it may lean on nothing but these (the registry stays here).
 OPS_STAY_HOME = {"ops/registry.py"}
 OPS_OUTSIDE = {"mlx", "math", "typing", "collections", "functools", "itertools", "__future__"}
@@ -151,6 +155,12 @@ def _forbidden(found: Import, room: str, relative: str) -> str:
         return ""
     if room == "ops" and top not in OPS_OUTSIDE and relative not in OPS_STAY_HOME:
         return "ops/ travels inside emitted code and may import only mlx, math, typing and itself"
+    if top in ONNX and not relative.startswith(ONNX_ROOMS):
+        return f"{top} belongs to {', '.join(ONNX_ROOMS)}"
+    if top == "onnxruntime" and not found.lazy:
+        return "onnxruntime is only the reference of validation: import it inside functions"
+    if top == "torch" and relative.startswith(("capture/onnx/", "lower/onnx/")):
+        return "the ONNX path needs no torch"
     if top == "torch":
         if not relative.startswith(TORCH_ROOMS):
             return f"torch belongs to {', '.join(TORCH_ROOMS)}"

@@ -1,4 +1,4 @@
-"""What capture hands to lowering: an exported program and what it lost of the source."""
+"""What capture hands to lowering: a program and what it lost of the source."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 from pytorch_to_mlx.graph import Tree
 
 if TYPE_CHECKING:
-    import torch
-
     from pytorch_to_mlx.capture.reference import MakeReference, Reference, ReferenceOutput
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
@@ -29,8 +27,10 @@ Bound = dict[tuple[str, int], list[tuple[str, "str | None"]]]
 class Captured:
     """A normalised program.
 
-    ``program`` is functional and decomposed to the ops that lowering knows. ``tensors`` maps
-    canonical paths to the source's tensors (shared ones once, the source's own memory);
+    ``frontend`` says which lowering reads ``program``: for ``"aten"`` an ``ExportedProgram``,
+    functional and decomposed to the ops that lowering knows; for ``"onnx"`` an ``OnnxProgram``.
+
+    ``tensors`` maps canonical paths to the source's tensors (shared ones once, its own memory);
     ``aliases`` maps every other path to its canonical one, ``module_aliases`` does so for modules.
     ``classes`` and ``signatures`` describe modules by path (class name; forward's argument names).
 
@@ -53,9 +53,9 @@ class Captured:
     plain attribute).
     """
 
-    program: torch.export.ExportedProgram
+    program: Any
     name: str
-    tensors: Mapping[str, torch.Tensor]
+    tensors: Mapping[str, Any]
     in_tree: Tree
     out_tree: Tree
     input_names: list[str]
@@ -69,10 +69,12 @@ class Captured:
     user_files: tuple[str, ...] = ()
     bound: Bound = field(default_factory=dict)
     output_names: list[str] = field(default_factory=list)
-    example_inputs: dict[str, torch.Tensor] = field(default_factory=dict)
+    example_inputs: dict[str, Any] = field(default_factory=dict)
     example_outputs: list[ReferenceOutput] | None = None
     persistent: set[str] = field(default_factory=set)
     make_reference: MakeReference | None = None
+    frontend: str = "aten"
+    element_types: list[str] = field(default_factory=list)  # of the outputs
 
     def reference(self, dtype: str | None = None) -> Reference:
         """The original model as a function of named inputs; see ``Reference``.

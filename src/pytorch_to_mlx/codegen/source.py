@@ -49,8 +49,8 @@ class ModelCode:
     renames: dict[str, str]  # source weight path -> emitted name, where they differ
 
 
-def emit(graph: Graph, *, description: str = "") -> ModelCode:
-    """The source of a graph.
+def emit(graph: Graph, *, description: str = "", formatted: bool = True) -> ModelCode:
+    """The source of a graph; without ``formatted`` it is only to be run, not read.
 
     Raises:
         CodegenError: a node has no written form, or the written file is no valid Python.
@@ -68,7 +68,8 @@ def emit(graph: Graph, *, description: str = "") -> ModelCode:
     helpers, _ = library_source(context.used_ops)
     body = [_class(c, graph) for c in classes]
     root_name = classes[-1].name
-    text = _file(description or f"{graph.name} in MLX.", helpers, body, root_name)
+    title = description or f"{graph.name} in MLX."
+    text = _file(title, helpers, body, root_name, formatted=formatted)
     weights = _weights(homes, attributes)
     renames = {_source_of(p): name for name, p in weights.items() if _source_of(p) != name}
     modules = {path: attributes.target(path) for path in attributes.parts}
@@ -196,8 +197,18 @@ def _method(method: Method, graph: Graph | None) -> ast.FunctionDef:
         args.append(ast.arg(a, ast.parse(kind, mode="eval").body))
     body = list(method.body)
     if graph is not None:
+        if has_float64(graph):  # MLX computes it on the CPU only
+            item = ast.withitem(ast.parse("mx.stream(mx.cpu)", mode="eval").body)
+            body = [ast.With([item], body, lineno=0)]
         body.insert(0, ast.Expr(ast.Constant(_signature_text(graph))))
     return _function(method.name, args, body, _return_annotation(method))
+
+
+def has_float64(graph: Graph) -> bool:
+    """Whether anything in a graph is of dtype float64."""
+    values = [v for _, n in graph.walk() for v in n.outputs]
+    weights = [p.value for p in graph.params.values()]
+    return any(v.dtype == "float64" for v in (*values, *weights, *graph.inputs))
 
 
 def _return_annotation(method: Method) -> ast.expr:
@@ -270,12 +281,15 @@ def _weights(homes: Homes, attributes: Attributes) -> dict[str, Param]:
     return dict(sorted(out.items()))
 
 
-def _file(description: str, helpers: list[str], classes: list[str], root: str) -> str:
+def _file(
+    description: str, helpers: list[str], classes: list[str], root: str, *, formatted: bool
+) -> str:
     code = "\n\n\n".join([*helpers, *classes])
     header = f'"""{_safe(description)}"""\n\nfrom __future__ import annotations\n\n'
     imports = ["import math\n"] if "math." in code else []
     imports.append("from pathlib import Path\n\nimport mlx.core as mx\nimport mlx.nn as nn\n\n\n")
-    return format_source(header + "".join(imports) + code + "\n\n" + _LOAD.format(root=root))
+    text = header + "".join(imports) + code + "\n\n" + _LOAD.format(root=root)
+    return format_source(text) if formatted else text
 
 
 def _safe(text: str) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.lower._channels import per_axis, settings, spatial, weights
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._channels import per_axis, settings, spatial, weights
 from pytorch_to_mlx.lower.aten.padding import pad_widths
 from pytorch_to_mlx.ops.conv import conv_complex, conv_integer
 

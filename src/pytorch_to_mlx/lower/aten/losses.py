@@ -8,8 +8,8 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.lower._channels import to_last
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
-from pytorch_to_mlx.lower.aten._channels import to_last
 from pytorch_to_mlx.lower.aten.creation import filled
 from pytorch_to_mlx.ops import losses as ops
 from pytorch_to_mlx.ops.ctc import ctc_loss as ops_ctc_loss

@@ -8,8 +8,8 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.lower._channels import weights
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
-from pytorch_to_mlx.lower.aten._channels import weights
 from pytorch_to_mlx.ops.indexing import embedding_bag as ops_embedding_bag
 from pytorch_to_mlx.ops.indexing import one_hot as ops_one_hot
 

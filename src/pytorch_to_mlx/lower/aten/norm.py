@@ -8,8 +8,8 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import product
+from pytorch_to_mlx.lower._channels import to_first, to_last
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._channels import to_first, to_last
 
 FLOAT32_EPS = 1.1920928955078125e-07
 DTYPE_EPS = {"float16": 0.0009765625, "bfloat16": 0.0078125, "float32": FLOAT32_EPS}

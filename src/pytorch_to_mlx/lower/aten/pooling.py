@@ -8,8 +8,8 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import product
+from pytorch_to_mlx.lower._channels import add_batch, per_axis, spatial, to_last
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._channels import add_batch, per_axis, spatial, to_last
 from pytorch_to_mlx.lower.aten.creation import filled
 from pytorch_to_mlx.ops.pooling import adaptive_avg_pool, adaptive_max_pool, avg_pool, max_pool
 from pytorch_to_mlx.ops.pooling_indices import (

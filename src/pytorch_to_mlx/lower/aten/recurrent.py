@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from pytorch_to_mlx.graph import Value, call
+from pytorch_to_mlx.lower._channels import weights
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
-from pytorch_to_mlx.lower.aten._channels import weights
 from pytorch_to_mlx.ops import recurrent as ops
 
 PACKED = (

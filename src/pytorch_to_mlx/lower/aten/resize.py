@@ -10,8 +10,8 @@ import sympy
 
 from pytorch_to_mlx.graph import FloorDiv, Value, call, is_static
 from pytorch_to_mlx.graph.dims import PyCall
+from pytorch_to_mlx.lower._channels import add_batch, drop_batch, per_axis, spatial, to_last
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
-from pytorch_to_mlx.lower.aten._channels import add_batch, drop_batch, per_axis, spatial, to_last
 from pytorch_to_mlx.ops.fold import channel_shuffle as ops_channel_shuffle
 from pytorch_to_mlx.ops.fold import fold, unfold
 from pytorch_to_mlx.ops.fold import pixel_shuffle as ops_pixel_shuffle

@@ -1,0 +1,28 @@
+"""Names of ONNX element types: MLX's where it has the type, else ONNX's in small letters."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from onnx import TensorProto
+
+PLAIN = {
+    "BOOL": "bool",
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+    "FLOAT16": "float16",
+    "BFLOAT16": "bfloat16",
+    "COMPLEX64": "complex64",
+    **{f"{u}INT{n}": f"{u.lower()}int{n}" for u in ("", "U") for n in (8, 16, 32, 64)},
+}
+
+
+@cache
+def element_name(data_type: int) -> str:
+    """The element type's name, of ONNX's number for it.
+
+    Raises:
+        ValueError: there is no such type.
+    """
+    name = TensorProto.DataType.Name(data_type)
+    return PLAIN.get(name, name.lower())

@@ -1,0 +1,70 @@
+"""Attributes of a node as Python values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+from onnx import AttributeProto, numpy_helper
+
+from pytorch_to_mlx.lower.onnx._dtypes import element_name
+from pytorch_to_mlx.lower.onnx._values import Known
+from pytorch_to_mlx.lower.registry import Unsupported
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """Names to ints, floats, strings, tuples of these, :class:`Known` tensors and ``GraphProto``s.
+
+    Raises:
+        Unsupported: an attribute is of a kind that no lowering takes.
+    """
+    return {a.name: value_of(a) for a in node.attribute}
+
+
+def value_of(a: AttributeProto) -> Any:
+    kind = a.type
+    if kind == AttributeProto.FLOAT:
+        return float(a.f)
+    if kind == AttributeProto.INT:
+        return int(a.i)
+    if kind == AttributeProto.STRING:
+        return text(a.s)
+    if kind == AttributeProto.FLOATS:
+        return tuple(float(v) for v in a.floats)
+    if kind == AttributeProto.INTS:
+        return tuple(int(v) for v in a.ints)
+    if kind == AttributeProto.STRINGS:
+        return tuple(text(v) for v in a.strings)
+    if kind == AttributeProto.GRAPH:
+        return a.g
+    if kind == AttributeProto.TENSOR:
+        return tensor(a.t)
+    if kind == AttributeProto.SPARSE_TENSOR:
+        return sparse(a.sparse_tensor)
+    if kind == AttributeProto.TENSORS:
+        return tuple(tensor(t) for t in a.tensors)
+    if kind == AttributeProto.TYPE_PROTO:
+        return a.tp
+    raise Unsupported(f"the attribute {a.name} of kind {AttributeProto.AttributeType.Name(kind)}")
+
+
+def text(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
+
+
+def tensor(t: onnx.TensorProto) -> Known:
+    return Known(numpy_helper.to_array(t), element_name(t.data_type))
+
+
+def sparse(t: onnx.SparseTensorProto) -> Known:
+    """A sparse tensor as the dense one that it stands for."""
+    import numpy as np
+
+    values = numpy_helper.to_array(t.values)
+    places = numpy_helper.to_array(t.indices)
+    dense = np.zeros(tuple(t.dims), values.dtype)
+    if places.ndim == 2:
+        dense[tuple(places.T)] = values
+    else:
+        dense.reshape(-1)[places] = values
+    return Known(dense, element_name(t.values.data_type))

@@ -1,0 +1,317 @@
+"""``If``, ``Loop`` and ``Scan`` as the graph's ``if``, ``while`` and ``for`` nodes.
+
+Bodies see outer values by name. A size that a branch or an iteration changes becomes a symbol of
+its own; a rank or dtype that changes is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+import onnx
+from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call
+from pytorch_to_mlx.graph.build import attach_outputs, current_builder
+from pytorch_to_mlx.graph.dims import dims_equal
+from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.graph.ir import IF, RETURN, SCAN, WHILE
+from pytorch_to_mlx.lower.onnx._common import array, fresh
+from pytorch_to_mlx.lower.onnx._context import node
+from pytorch_to_mlx.lower.onnx._values import Known
+from pytorch_to_mlx.lower.registry import Unsupported
+
+#: How often a loop body is lowered anew to find the sizes that it changes.
+ROUNDS = 4
+
+
+def body_results(body: onnx.GraphProto, inputs: Sequence[Any], builder: Builder) -> list[Any]:
+    """Lowers a body into the builder with these values for its inputs."""
+    context = node()
+    env = context.scope_env.new_child({i.name: v for i, v in zip(body.input, inputs, strict=True)})
+    failed = len(context.lowering.unsupported)
+    results: list[Any] = context.lowering.subgraph(body, env, builder)
+    new = context.lowering.unsupported[failed:]
+    if new:
+        del context.lowering.unsupported[failed:]
+        reasons = "; ".join(dict.fromkeys(f"{o.op}: {o.reason}" for o in new))
+        raise Unsupported(f"within its body {reasons}")
+    return results
+
+
+def body_graph(
+    body: onnx.GraphProto,
+    given: Sequence[Any],
+    carried: Sequence[Value],
+    pick: Callable[[list[Any]], Sequence[Any]] = lambda r: r,
+) -> tuple[Graph, list[Any]]:
+    """The body as a graph whose inputs are ``carried``; ``pick`` chooses and makes its results.
+
+    ``given`` are the values of the body's inputs.
+    """
+    outer = current_builder()
+    graph = Graph()
+    graph.inputs = list(carried)
+    with Builder(graph) as inner, inner.at(outer.scope, outer.origin):
+        results = [as_array(r) for r in pick(body_results(body, given, inner))]
+        inner.add(Node(RETURN, tuple(results), scope=outer.scope, origin=outer.origin))
+    return graph, results
+
+
+def discard(graph: Graph) -> None:
+    """Lets go of the values that a graph of no further use takes."""
+    for _, n in graph.walk():
+        n.set_args((), {}, {})
+
+
+def as_array(value: Any) -> Value:
+    if value is None or isinstance(value, list):
+        raise Unsupported("sequences and optionals that control flow makes")
+    return array(value)
+
+
+def like(value: Value, dims: tuple[Any, ...] | None = None) -> Value:
+    made = Value(dims if dims is not None else value.dims, value.dtype, hint=value.hint)
+    elements = node().lowering.elements
+    if value in elements:
+        elements[made] = elements[value]
+    return made
+
+
+def add_node(
+    target: str, args: tuple[Any, ...], subgraphs: dict[str, Graph], outputs: list[Value]
+) -> tuple[Value, ...]:
+    builder = current_builder()
+    made = Node(target, args, scope=builder.scope, origin=builder.origin, subgraphs=subgraphs)
+    attach_outputs(made, outputs)
+    builder.add(made)
+    return tuple(outputs)
+
+
+def merged_dims(
+    a: tuple[Any, ...], b: tuple[Any, ...], varying: Collection[Any] = ()
+) -> tuple[Any, ...]:
+    """Sizes that hold for both; a new symbol where they differ and ``a`` is not varying yet."""
+    if len(a) != len(b):
+        raise Unsupported(f"ranks that differ between branches or iterations ({len(a)}, {len(b)})")
+    pairs = zip(a, b, strict=True)
+    return tuple(x if x in varying or dims_equal(x, y) else fresh() for x, y in pairs)
+
+
+def scalar(x: Any) -> Any:
+    """A condition or count as an array without dims, or its known number."""
+    if isinstance(x, Known):
+        return x.item()
+    value = array(x)
+    return value if value.ndim == 0 else call("mx.reshape", value, ())
+
+
+def branch(cond: Any, then_branch: onnx.GraphProto, else_branch: onnx.GraphProto) -> Any:
+    """The results of ``If``; a known condition leaves only its branch."""
+    chosen = scalar(cond)
+    if not isinstance(chosen, Value):
+        body = then_branch if chosen else else_branch
+        if isinstance(chosen, (bool, int)):
+            return tuple(body_results(body, (), current_builder()))
+    then, a = body_graph(then_branch, (), ())
+    other, b = body_graph(else_branch, (), ())
+    outputs = []
+    for x, y in zip(a, b, strict=True):
+        if x.dtype != y.dtype:
+            raise Unsupported("dtypes that differ between branches")
+        outputs.append(like(x, merged_dims(x.dims, y.dims)))
+    return add_node(IF, (chosen,), {"then": then, "else": other}, outputs)
+
+
+# -- loops -----------------------------------------------------------------------------------------
+
+
+def loop(M: Any, cond: Any, initial: Sequence[Any], body: onnx.GraphProto) -> Any:
+    """The results of ``Loop``: the carried values, then what each iteration gave, stacked."""
+    count = len(initial)
+    endless = always_true(body) and (cond is None or cond_is_true(cond))
+    if endless and M is not None:
+        return counted_loop(M, [as_array(v) for v in initial], body)
+    return general_loop(M, cond, [as_array(v) for v in initial], body, count)
+
+
+def cond_is_true(cond: Any) -> bool:
+    return isinstance(cond, Known) and bool(cond.item()) is True
+
+
+def always_true(body: onnx.GraphProto) -> bool:
+    """Whether a loop body hands its condition on, or gives a constant truth."""
+    name = body.output[0].name
+    for _ in range(len(body.node) + 1):
+        if name == body.input[1].name:
+            return True
+        maker = next((n for n in body.node if name in n.output), None)
+        if maker is not None and maker.op_type == "Identity":
+            name = maker.input[0]
+            continue
+        if maker is not None and maker.op_type == "Constant":
+            from pytorch_to_mlx.lower.onnx._attributes import attributes_of
+
+            value = attributes_of(maker).get("value")
+            return isinstance(value, Known) and bool(value.array.reshape(-1)[0])
+        return any(
+            t.name == name and bool(onnx.numpy_helper.to_array(t).reshape(-1)[0])
+            for t in body.initializer
+        )
+    return False
+
+
+def settled(
+    initial: Sequence[Value], make: Callable[[list[Value]], tuple[Graph, list[Value], int]]
+) -> tuple[Graph, list[Value], list[Value]]:
+    """Lowers a loop body until the sizes of its carried values hold for every iteration.
+
+    ``make`` lowers it for carried values and says where the next ones start among its results.
+    """
+    carried = [like(v) for v in initial]
+    varying: set[Any] = set()  # sizes that a former round found to change
+    for _ in range(ROUNDS):
+        graph, results, at = make(carried)
+        nexts = results[at : at + len(carried)]
+        dims = [merged_dims(v.dims, n.dims, varying) for v, n in zip(carried, nexts, strict=True)]
+        for v, n in zip(carried, nexts, strict=True):
+            if v.dtype != n.dtype:
+                raise Unsupported("a loop that changes the dtype of what it carries")
+        if all(
+            dims_equal(x, y)
+            for v, d in zip(carried, dims, strict=True)
+            for x, y in zip(v.dims, d, strict=True)
+        ):
+            return graph, results, carried
+        discard(graph)
+        old = {d for v in carried for d in v.dims}
+        varying |= {d for ds in dims for d in ds if d not in old}
+        carried = [like(v, d) for v, d in zip(carried, dims, strict=True)]
+    raise Unsupported("a loop whose sizes do not settle")
+
+
+def counted_loop(M: Any, initial: list[Value], body: onnx.GraphProto) -> Any:
+    """A loop that runs exactly ``M`` times, as ``for`` over the iteration numbers."""
+    from pytorch_to_mlx.lower.onnx._common import ints
+
+    (trips,) = ints(M)
+    numbers = call("mx.arange", trips, dtype=DType("int64"))
+    step = Value((), "int64", hint="step")
+
+    def make(carried: list[Value]) -> tuple[Graph, list[Value], int]:
+        true = Known(np.array(True), "bool")
+        graph, results = body_graph(body, (step, true, *carried), (*carried, step), lambda r: r[1:])
+        return graph, results, 0
+
+    graph, results, carried = settled(initial, make)
+    stacked = [like(r, (trips, *r.dims)) for r in results[len(carried) :]]
+    outputs = [like(c) for c in carried] + stacked
+    return add_node(SCAN, (tuple(initial), (numbers,)), {"body": graph}, outputs)
+
+
+def general_loop(M: Any, cond: Any, initial: list[Value], body: onnx.GraphProto, count: int) -> Any:
+    """A loop that its body may end: ``while`` over the number, the condition and what it carries.
+
+    What iterations give is carried as arrays that grow by concatenation.
+    """
+    limit = None if M is None else scalar(M)
+    limit = call("mx.array", limit, dtype=DType("int64")) if isinstance(limit, int) else limit
+    start = call("mx.array", 0, dtype=DType("int64"))
+    truth = call("mx.array", True, dtype=DType("bool")) if cond is None else array(cond)
+    first = [start, truth if truth.ndim == 0 else call("mx.reshape", truth, ()), *initial]
+    extra = len(body.output) - 1 - count
+    shapes = _iteration_shapes(body, first, count) if extra else []
+    first += [call("mx.zeros", (0, *v.dims), DType(str(v.dtype))) for v in shapes]
+
+    def make(carried: list[Value]) -> tuple[Graph, list[Value], int]:
+        number, _, *state = carried
+
+        def pick(results: list[Any]) -> list[Any]:
+            going, *rest = results
+            going = array(going)
+            going = going if going.ndim == 0 else call("mx.reshape", going, ())
+            grown = [
+                call("mx.concatenate", (old, call("mx.expand_dims", array(new), 0)), axis=0)
+                for old, new in zip(state[count:], rest[count:], strict=True)
+            ]
+            return [number + 1, going, *rest[:count], *grown]
+
+        graph, results = body_graph(body, (*carried[: 2 + count],), carried, pick)
+        return graph, results, 0
+
+    graph, _, carried = settled(first, make)
+    test = [like(c) for c in carried]
+    outer = current_builder()
+    condition = Graph()
+    condition.inputs = test
+    with Builder(condition) as inner, inner.at(outer.scope, outer.origin):
+        going = test[1]
+        if limit is not None:
+            going = call("mx.logical_and", going, call("mx.less", test[0], limit))
+        inner.add(Node(RETURN, (going,), scope=outer.scope, origin=outer.origin))
+    outputs = [like(c) for c in carried]
+    results = add_node(WHILE, tuple(first), {"condition": condition, "body": graph}, outputs)
+    return results[2:]
+
+
+def _iteration_shapes(body: onnx.GraphProto, first: list[Value], count: int) -> list[Value]:
+    """What one iteration gives, from a trial lowering that is thrown away."""
+    carried = [like(v) for v in first]
+    graph, results = body_graph(body, carried, carried)
+    discard(graph)
+    return results[1 + count :]
+
+
+def scan(
+    initial: Sequence[Any],
+    arrays: Sequence[Any],
+    body: onnx.GraphProto,
+    in_axes: Sequence[int],
+    in_reverse: Sequence[int],
+    out_axes: Sequence[int],
+    out_reverse: Sequence[int],
+) -> Any:
+    """The results of ``Scan``: ``for`` over slices, of the axes and in the order asked for."""
+    sources = [
+        _reversed(_to_front(array(a), axis), backwards)
+        for a, axis, backwards in zip(arrays, in_axes, in_reverse, strict=True)
+    ]
+    slices = [like(s, s.dims[1:]) for s in sources]
+    start = [as_array(v) for v in initial]
+
+    def make(carried: list[Value]) -> tuple[Graph, list[Value], int]:
+        given = (*carried, *slices)
+        graph, results = body_graph(body, given, given)
+        return graph, results, 0
+
+    graph, results, carried = settled(start, make)
+    length = sources[0].dims[0]
+    stacked = [like(r, (length, *r.dims)) for r in results[len(carried) :]]
+    outputs = [like(c) for c in carried] + stacked
+    made = add_node(SCAN, (tuple(start), tuple(sources)), {"body": graph}, outputs)
+    given_back = [
+        _from_front(_reversed(v, backwards), axis)
+        for v, axis, backwards in zip(made[len(start) :], out_axes, out_reverse, strict=True)
+    ]
+    return (*made[: len(start)], *given_back)
+
+
+def _to_front(x: Value, axis: int) -> Value:
+    axis %= x.ndim
+    if axis == 0:
+        return x
+    return x.transpose(axis, *(a for a in range(x.ndim) if a != axis))
+
+
+def _from_front(x: Value, axis: int) -> Value:
+    axis %= x.ndim
+    if axis == 0:
+        return x
+    order = list(range(1, x.ndim))
+    order.insert(axis, 0)
+    return x.transpose(*order)
+
+
+def _reversed(x: Value, backwards: int) -> Value:
+    return call("getitem", x, (slice(None, None, -1),)) if backwards else x
