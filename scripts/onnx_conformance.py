@@ -226,7 +226,6 @@ def _drain(w: Worker, results: dict[int, dict[str, Any]]) -> bool:
 
 def table(verdicts: list[Verdict]) -> dict[str, Any]:
     import mlx.core as mx
-
     import onnx
 
     passed = sum(v.outcome == "passed" for v in verdicts)

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 from onnx import checker, inliner, shape_inference
+
 from pytorch_to_mlx.errors import SourceError
 
 #: The largest model that onnx's checker and shape inference take (a protobuf limit).

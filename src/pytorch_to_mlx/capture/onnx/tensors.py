@@ -11,9 +11,9 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-
 import onnx
 from onnx import TensorProto, numpy_helper
+
 from pytorch_to_mlx.capture.onnx.load import external_bytes
 from pytorch_to_mlx.errors import SourceError
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
-
 import onnx
+
 from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call
 from pytorch_to_mlx.graph.build import attach_outputs, current_builder
 from pytorch_to_mlx.graph.dims import dims_equal
