@@ -48,6 +48,23 @@ def test_batched_products(fold):
     assert "mx.squeeze" not in targets(graph)
 
 
+def test_scores_that_take_from_a_table_of_distances():
+    def fn(q, k, v, table, places):
+        query = folded(q)
+        far = call(mx.matmul, query, call(mx.tile, table, (B, 1, 1)).transpose(0, 2, 1))
+        where = call(mx.broadcast_to, call(mx.expand_dims, places, 0), (4 * B, T, T))
+        bias = call(mx.take_along_axis, far, where, axis=2)
+        scores = call(mx.matmul, query, folded(k).transpose(0, 2, 1)) + bias
+        weights = call(mx.softmax, scores.reshape(B, 4, T, T), axis=-1)
+        return call(mx.matmul, weights, v.reshape(B, T, 4, 8).transpose(0, 2, 1, 3))
+
+    graph = build(fn, *SPECS, ("float32", (4, 6, 8)), ("int32", ("T", "T")))
+    table = RNG.normal(size=(4, 6, 8)).astype(np.float32)
+    places = RNG.integers(0, 6, (5, 5)).astype(np.int32)
+    check(graph, [*PASSES, sdpa.run, dead_code.run], [Q, K, V, table, places], rtol=1e-5)
+    assert "mx.fast.scaled_dot_product_attention" in targets(graph)
+
+
 def test_a_mask_alone():
     def fn(mask, bias):
         return (mask.reshape(4 * B, T, T) + call(mx.expand_dims, bias, 0)).reshape(B, 4, T, T)

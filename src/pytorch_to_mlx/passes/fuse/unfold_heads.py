@@ -93,6 +93,9 @@ class _Region:
         if node.target == "mx.softmax":
             over = axes_of(argument(node, 1, "axis"), 3)
             return over is not None and 0 not in over
+        if node.target == "mx.take_along_axis":
+            over = axes_of(argument(node, 2, "axis"), 3)
+            return len(deep) == 2 and over is not None and 0 not in over and len(over) == 1
         if node.target == "mx.transpose":
             return permutation(node)[0] == 0
         return node.target in ELEMENTWISE
@@ -208,5 +211,8 @@ def _moved(node: Node, args: Any, kwargs: Any) -> Value:
         rest = {k: a for k, a in kwargs.items() if k != "axis"}
         places = tuple(a - 3 for a in over)
         return call("mx.softmax", args[0], axis=places[0] if len(places) == 1 else places, **rest)
+    if node.target == "mx.take_along_axis":
+        (axis,) = axes_of(argument(node, 2, "axis"), 3) or ()
+        return call("mx.take_along_axis", *args[:2], axis=axis - 3)
     out: Value = call(node.target, *args, **kwargs)
     return out
