@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytorch_to_mlx import memory, reporting
 from pytorch_to_mlx.converted import Converted
 from pytorch_to_mlx.errors import CaptureError, InputError
+from pytorch_to_mlx.footprint import memory_estimate
 from pytorch_to_mlx.package.config import build_config
 from pytorch_to_mlx.package.folder import beside, check_target
 from pytorch_to_mlx.package.run import Package
@@ -312,7 +313,9 @@ def analyze(
     reports = _optimise(graph, captured, fold_batch_norm=options.get("fold_batch_norm", True))
     job = _job(graph, captured, opened)
     report = reporting.conversion_report(opened, captured, graph, job, reports, source_ops)
-    return {**report, "unsupported": [], "memory": reporting.memory_estimate(graph, job)}
+    estimate = memory_estimate(graph, report["weights"]["bytes"], captured.dims)
+    needed = {**estimate, **reporting.conversion_memory(job)}
+    return {**report, "unsupported": [], "memory": needed}
 
 
 def validate(converted: Any, source: Any = None, **options: Any) -> Any:

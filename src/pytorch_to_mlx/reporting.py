@@ -86,6 +86,7 @@ def conversion_report(
             {
                 "name": r.name,
                 "applied": r.applied,
+                "made": dict(r.made.most_common()),
                 "refusals": [{"where": w, "reason": why} for w, why in r.refusals],
             }
             for r in reports
@@ -181,22 +182,12 @@ def weight_section(job: Job) -> dict[str, Any]:
     }
 
 
-def memory_estimate(graph: Graph, job: Job) -> dict[str, int]:
-    """Bytes of the weights, what converting takes and what is free, and the largest single array at
-    the smallest sizes (all symbols 1).
-    """
-    largest = 0
-    for _, node in graph.walk():
-        for v in node.outputs:
-            if v.kind == "array" and v.shape is not None and v.dtype is not None:
-                known = [int(d) for d in v.shape if isinstance(d, int)]
-                largest = max(largest, math.prod(known) * DType(str(v.dtype)).size)
+def conversion_memory(job: Job) -> dict[str, int]:
+    """Bytes of the source's weights, what converting takes beside them, and what is free."""
     tensors = job.captured.tensors.values()
     found = {
-        "weights": weight_section(job)["bytes"],
         "source_weights": memory.tensor_bytes(tensors),
         "needed_beside_them_to_convert": memory.working_bytes(tensors),
-        "largest_array_at_unit_sizes": largest,
     }
     there = memory.available()
     return found if there is None else {**found, "free_now": there}

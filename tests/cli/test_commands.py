@@ -47,7 +47,8 @@ TIMINGS = {
     "rows": [
         {"name": "torch eager", "sizes": {}, "median_ms": 4.0},
         {"name": "mlx compiled", "sizes": {}, "median_ms": 2.0},
-    ]
+    ],
+    "notes": ["The machine was busy."],
 }
 
 
@@ -93,7 +94,14 @@ class Api:
                 "x:1": {"where": ["x:1"], "static_reason": "the model refuses 9"},
             },
             "ops": [{"op": "aten.add", "count": 2}],
-            "passes": [{"name": "rope", "applied": 1, "refusals": [{"where": "a", "reason": "r"}]}],
+            "passes": [
+                {
+                    "name": "rope",
+                    "applied": 1,
+                    "made": {"mx.fast.rope": 2},
+                    "refusals": [{"where": f"a.{i}", "reason": "r"} for i in range(3)],
+                }
+            ],
             "unsupported": self.unsupported,
         }
 
@@ -265,6 +273,7 @@ def test_benchmark(api: Api, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert type(api.calls[0][1][1]).__name__ == "Encoder"
     assert "torch eager: 4 ms" in result.stdout
+    assert "The machine was busy." in result.stderr
     assert json.loads(run("benchmark", tmp_path, "--json").stdout)["benchmark"] == TIMINGS
 
 
@@ -273,16 +282,18 @@ def test_analyze(api: Api) -> None:
     assert result.exit_code == 0, result.output
     for words in (
         "fc: Linear  1,234,567 parameters",
-        "weights: 4.7 MiB",
+        "Memory (weights 4.7 MiB)",
         "x: float32[b, 8]",
         "b (x:0): dynamic, 1..",
         "x:1: static, the model refuses 9",
         "aten.add",
-        "rope x1",
-        "not rope at a: r",
+        "Left as it is",
         "every op converts",
     ):
         assert words in result.stdout
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["rope", "1", "mx.fast.rope", "×2"] in rows
+    assert ["rope", "3", "a.0", "r"] in rows
     facts = json.loads(run("analyze", "-i", f"{MODELS}:with_args", "--json").stdout)
     assert facts["model"]["name"] == "Net"
     api.unsupported = [{"op": "aten.foo", "module_path": "fc", "origin": "net.py:3"}]
@@ -321,3 +332,36 @@ def test_run_as_a_module() -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: no such file: none.pt2")
     assert "Traceback" not in done.stderr
+
+
+def test_the_closing_table_says_what_a_reader_must_know() -> None:
+    """Half precision beside its own limit, what was left out, the notes."""
+    from rich.console import Console
+
+    from pytorch_to_mlx.cli.show import max_error, summary
+
+    def case(dtype: str, error: float) -> dict[str, Any]:
+        outputs = [{"name": "y", "max_abs": error, "scale": 1.0, "ok": True}]
+        return {"name": f"{dtype}: given", "dtype": dtype, "outputs": outputs}
+
+    validation = {
+        "tolerance": 1e-4,
+        "cases": [case("float32", 2e-7), case("bfloat16", 0.01)],
+        "low_precision": {
+            "dtype": "bfloat16",
+            "outputs": [{"name": "y", "error": 0.01, "allowed": 0.024, "torch_error": 0.008}],
+        },
+        "perturbation": {"checked": 9, "failed": [], "inert": ["a"], "left_out": ["b", "c"]},
+        "budget": {"seconds": 300.0, "planned": 16, "left_out": ["edge: zeros"]},
+        "notes": ["the original refuses B=1"],
+    }
+    assert max_error(validation).startswith("2.00e-07 at scale 1")
+    console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    summary(console, "", validation=validation, passed=True, benchmark=TIMINGS)
+    text = console.export_text()
+    assert "off by 1.00e-02 of float32, allowed 2.40e-02 (torch's own: 8.00e-03)" in text
+    assert "1 of 16 comparisons left out: 300 s budget (edge: zeros)" in text
+    assert "2 of 11 weights to be changed left out" in text
+    assert "9 of 9 changed weights followed, 1 of them moves no output" in text
+    assert "the original refuses B=1" in text
+    assert "The machine was busy." in text

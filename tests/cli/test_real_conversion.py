@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +85,54 @@ def test_wrong_inputs_are_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+def command(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    """The program as a user starts it, in a process of its own."""
+    line = [sys.executable, "-m", "pytorch_to_mlx", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(p2m.__file__).parents[1])}
+    return subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_exit_codes(tmp_path: Path) -> None:
+    """0 proven, 1 parity failed, 2 bad input: of the program itself."""
+    model = "torch.manual_seed(0) and (nn.Sequential(nn.Linear(3, 2)), (torch.ones(2, 3),))"
+    lines = ["import torch", "from torch import nn", "def make():", f"    return {model}"]
+    (tmp_path / "net.py").write_text("\n".join(lines))
+    out, source = tmp_path / "out", f"{tmp_path / 'net.py'}:make"
+    proven = command("convert", "-i", source, "-o", out, "--validate", "--json")
+    assert proven.returncode == 0, proven.stderr
+    said = json.loads(proven.stdout)
+    assert (said["verdict"], said["exit_code"]) == ("proven", 0)
+    assert said["validation"]["budget"] == {**said["validation"]["budget"], "seconds": 300.0}
+    quiet = command("validate", out, "-i", source, "--quiet", "--validate-budget", "0")
+    assert (quiet.returncode, quiet.stdout) == (0, ""), quiet.stderr
+    code = (out / "model.py").read_text()
+    (out / "model.py").write_text(re.sub(r"return (self\..*)", r"return 1.01 * \1", code))
+    failed = command("validate", out, "-i", source)
+    assert failed.returncode == 1, failed.stderr
+    assert "PARITY FAILED" in failed.stdout
+    assert "off by" in failed.stderr
+    again = command("validate", out, "-i", source, "--json", "--validate-budget", "0")
+    assert again.returncode == 1
+    said = json.loads(again.stdout)
+    assert (said["verdict"], said["exit_code"]) == ("failed", 1)
+    assert said["validation"]["budget"]["left_out"]
+    silent = command("validate", out, "-i", source, "--quiet", "--validate-budget", "0")
+    assert (silent.returncode, silent.stdout) == (1, "")
+    bad = command("validate", tmp_path / "nothing", "--json")
+    assert bad.returncode == 2
+    assert json.loads(bad.stdout)["exit_code"] == 2
+    assert "error:" in bad.stderr
+
+
 def test_analyze_writes_nothing(tmp_path: Path) -> None:
     result = run("analyze", "-i", f"{MODELS}:with_args")
     assert result.exit_code == 0, result.output
     assert "every op converts" in result.stdout
+    assert "Memory (weights" in result.stdout
+    facts = json.loads(run("analyze", "-i", f"{MODELS}:with_args", "--json").stdout)
+    memory = facts["memory"]
+    assert memory["weights"] == facts["weights"]["bytes"]
+    for row in memory["at"]:
+        assert row["total"] == memory["weights"] + row["activations"]
+        assert row["activations"] >= row["inputs"] > 0
+    assert memory["largest"][0]["bytes"] >= memory["largest"][-1]["bytes"]

@@ -169,7 +169,8 @@ class Stream(nn.Module):
         self.mean.copy_(0.5 * self.mean + now)
         y = y - self.mean[:, None]
         total = torch.cumsum(y, dim=-1)
-        return total.clamp(min=-3.0, max=2.0) + y
+        share = torch.softmax(y, dim=1)
+        return total.clamp(min=-3.0, max=2.0) + share
 
 
 MODELS: dict[str, type[nn.Module]] = {

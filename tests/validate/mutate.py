@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call
+from pytorch_to_mlx.graph.build import current_builder
+from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.aten import load_families
 from pytorch_to_mlx.passes import pipeline
 from pytorch_to_mlx.passes.base import PassReport
@@ -145,6 +147,61 @@ def scaled(real: Callable[..., Any], rng: random.Random) -> Callable[..., Any]:
     return lowering
 
 
+def exchanged(first: int, second: int) -> Change:
+    """Two arguments the wrong way round."""
+
+    def change(real: Callable[..., Any], rng: random.Random) -> Callable[..., Any]:
+        def lowering(*args: Any, **kwargs: Any) -> Any:
+            values = list(args)
+            values[first], values[second] = values[second], values[first]
+            return real(*values, **kwargs)
+
+        return lowering
+
+    return change
+
+
+def causal_from_the_end(real: Callable[..., Any], rng: random.Random) -> Callable[..., Any]:
+    """MLX's causal mask, which is aligned with the end, where torch's is with the start."""
+
+    def lowering(q: Value, k: Value, v: Value, *rest: Any, **kwargs: Any) -> Any:
+        rows, columns = q.dims[-2], k.dims[-2]
+        mask = call("mx.tri", rows, columns, columns - rows, dtype=DType("bool"))
+        return real(q, k, v, mask)
+
+    return lowering
+
+
+def overflowing(real: Callable[..., Any], rng: random.Random) -> Callable[..., Any]:
+    """A softmax that does not subtract the maximum first."""
+
+    def lowering(x: Value, dim: int, *rest: Any) -> Any:
+        powers = call("mx.exp", x)
+        return powers / call("mx.sum", powers, axis=dim, keepdims=True)
+
+    return lowering
+
+
+def counted_from(size: int) -> Change:
+    """Positions that are right at one size only."""
+
+    def change(real: Callable[..., Any], rng: random.Random) -> Callable[..., Any]:
+        return lambda end, **kwargs: real(end, **kwargs) + (end - size)
+
+    return change
+
+
+def first_weight_again(real: Callable[..., Any], rng: random.Random) -> Callable[..., Any]:
+    """Every weight of one shape is taken for the first: tied where the source is not."""
+    first: dict[Any, Value] = {}
+
+    def lowering(x: Value, weight: Value, bias: Value | None = None) -> Any:
+        key = (id(current_builder().graph), tuple(weight.dims))
+        return real(x, first.setdefault(key, weight), bias)
+
+    return lowering
+
+
 # -- changes of what passes make -----------------------------------------------------------------
 
 
@@ -179,6 +236,14 @@ def flipped(axis: int) -> Tamper:
 def bypassed(graph: Graph, node: Node, rng: random.Random) -> None:
     """The node is left out: its first input goes on in its place."""
     graph.replace(node.output, node.args[0])
+
+
+def state_forgotten(graph: Graph, node: Node, rng: random.Random) -> None:
+    """The second call starts from the state that the first one started from."""
+    ((path, position),) = graph.states.items()
+    args = list(graph.ret.args)
+    args[position] = graph.params[path].value
+    graph.ret.set_args(args=tuple(args))
 
 
 def recipe_turned(graph: Graph, node: Node, rng: random.Random) -> None:

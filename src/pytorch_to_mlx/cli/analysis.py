@@ -10,12 +10,15 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from pytorch_to_mlx.report.words import grouped_refusals
+
 _DEEPEST = 3
 
 
 def show_analysis(console: Console, facts: Mapping[str, Any]) -> None:
     """Prints the sections of ``p2m.analyze``'s result; absent ones are left out."""
-    _model(console, facts.get("model", {}), facts.get("memory", {}))
+    _model(console, facts.get("model", {}))
+    _memory(console, facts.get("memory", {}))
     _arrays(console, "Inputs", facts.get("inputs", ()))
     _arrays(console, "Outputs", facts.get("outputs", ()))
     _dims(console, facts.get("dims", {}))
@@ -47,15 +50,39 @@ def human_bytes(count: float) -> str:
     return f"{count:.2f} GiB"
 
 
-def _model(console: Console, model: Mapping[str, Any], memory: Mapping[str, Any]) -> None:
+def _model(console: Console, model: Mapping[str, Any]) -> None:
     tree = model.get("tree")
     if model:
         console.print(Text(str(model.get("source_kind") or model.get("name", "")), "bold"))
     if isinstance(tree, Mapping):
         console.print(_module(tree, 0))
-    for name, count in memory.items():
-        if isinstance(count, (int, float)):
-            console.print(f"{name.replace('_', ' ')}: {human_bytes(count)}", highlight=False)
+
+
+def _memory(console: Console, memory: Mapping[str, Any]) -> None:
+    """Weights, then what they and the arrays between calls come to at several sizes."""
+    if not memory:
+        return
+    rows = [
+        {
+            "sizes": ", ".join(f"{k}={v}" for k, v in row["sizes"].items()) or "fixed",
+            **{k: human_bytes(row[k]) for k in ("inputs", "outputs", "activations", "total")},
+        }
+        for row in memory.get("at", ())
+    ]
+    console.print()
+    console.print(Text(f"Memory (weights {human_bytes(memory['weights'])})", "bold"))
+    _table(console, "", rows, ("sizes", "inputs", "outputs", "activations", "total"))
+    for array in memory.get("largest", ()):
+        shape = " × ".join(map(str, array["dims"]))
+        console.print(
+            Text(f"  {human_bytes(array['bytes'])}: {array['dtype']}[{shape}] of {array['call']}")
+        )
+    for name in ("source_weights", "needed_beside_them_to_convert", "free_now"):
+        if name in memory:
+            label = name.replace("_", " ")
+            console.print(Text(f"  {label}: {human_bytes(memory[name])}"))
+    if memory.get("unknown"):
+        console.print(Text(f"  without {memory['unknown']} arrays whose sizes the data decides"))
 
 
 def _module(node: Mapping[str, Any], depth: int) -> Tree:
@@ -99,17 +126,26 @@ def _dims(console: Console, dims: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _passes(console: Console, passes: Iterable[Mapping[str, Any]]) -> None:
-    """What was rewritten, then every refusal with its reason."""
+    """What every pass rewrote and into which calls, then what it refused, with its reason."""
     passes = list(passes)
-    applied = [p for p in passes if p.get("applied")]
-    refusals = [(p.get("name"), refusal) for p in passes for refusal in p.get("refusals", ())]
-    if applied:
-        console.print()
-        text = ", ".join(f"{p.get('name')} x{p['applied']}" for p in applied)
-        console.print(Text.assemble(("Rewritten: ", "bold"), text))
-    for name, refusal in refusals:
-        where, reason = refusal.get("where", ""), refusal.get("reason", "")
-        console.print(Text(f"  not {name}{f' at {where}' if where else ''}: {reason}"))
+    rows = [
+        {"pass": p.get("name"), "times": p["applied"], "made": made(p)}
+        for p in passes
+        if p.get("applied")
+    ]
+    _table(console, "Rewritten", rows, ("pass", "times", "made"))
+    refusals = [
+        {"pass": p.get("name"), **refusal}
+        for p in passes
+        for refusal in grouped_refusals(p.get("refusals", ()))
+    ]
+    _table(console, "Left as it is", refusals, ("pass", "places", "where", "reason"))
+
+
+def made(report: Mapping[str, Any], most: int = 4) -> str:
+    """The calls that a pass made: ``mx.fast.rms_norm ×5``."""
+    calls = [f"{call} ×{n}" for call, n in (report.get("made") or {}).items()]
+    return ", ".join(calls[:most]) + (f" and {len(calls) - most} more" if len(calls) > most else "")
 
 
 def _table(
@@ -118,10 +154,13 @@ def _table(
     if not rows:
         return
     shown = [column for column in columns if any(row.get(column) for row in rows)]
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
     for column in shown:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(row.get(column, ""))) for column in shown))
-    console.print()
+    if title:
+        console.print()
     console.print(table)

@@ -237,6 +237,8 @@ def benchmark(
 
             for line in speed(timings):
                 run.out.print(line, highlight=False, markup=False)
+            for note in timings.get("notes", ()):
+                run.note(note)
 
 
 @app.command()

@@ -101,7 +101,7 @@ def weights(validation: Mapping[str, Any]) -> list[str]:
     failed, checked = len(moved["failed"]), moved["checked"]
     text = f"{checked - failed} of {checked} changed weights followed"
     inert = len(moved.get("inert") or ())
-    return [f"{text}, {inert} of them move no output" if inert else text]
+    return [f"{text}, {inert} of them move{'s' if inert == 1 else ''} no output" if inert else text]
 
 
 def compared(validation: Mapping[str, Any]) -> str:

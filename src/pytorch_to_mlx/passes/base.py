@@ -4,6 +4,7 @@ refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ class PassReport:
     name: str
     applied: int = 0
     refusals: list[tuple[str, str]] = field(default_factory=list)
+    made: Counter[str] = field(default_factory=Counter)  # calls that there are more of since
 
     def refuse(self, node: Node, reason: str) -> None:
         """Records a near miss: the pattern was there, the rewrite would have been wrong."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pytorch_to_mlx.graph import Graph
 from pytorch_to_mlx.passes import fold_weights, layers, recurrent, sink
 from pytorch_to_mlx.passes.base import Pass, PassReport
@@ -36,5 +38,11 @@ def optimise(graph: Graph, *, fold_batch_norm: bool = True) -> list[PassReport]:
     reports: dict[str, PassReport] = {}
     for name, run in passes(fold_batch_norm=fold_batch_norm):
         report = reports.setdefault(name, PassReport(name))
+        before = _calls(graph)
         run(graph, report)
+        report.made += _calls(graph) - before
     return list(reports.values())
+
+
+def _calls(graph: Graph) -> Counter[str]:
+    return Counter(node.target for _, node in graph.walk())

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import charts, plots, verdict
-from .words import byte_size, count, finite, milliseconds, number, said, seconds
+from .words import byte_size, count, finite, grouped_refusals, milliseconds, number, said, seconds
 
 HERE = Path(__file__).parent
 
@@ -29,14 +29,16 @@ def render_page(data: Mapping[str, Any], plot_list: Sequence[Mapping[str, Any]] 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Any] = {
         "count": count,
         "bytes": byte_size,
         "num": number,
         "ms": milliseconds,
         "seconds": seconds,
         "said": said,
+        "grouped": grouped_refusals,
     }
+    environment.filters |= filters
     script = (HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     validation = data.get("validation")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -75,3 +76,16 @@ def said(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(said(item) for item in value)
     return value if isinstance(value, str) else number(value)
+
+
+def grouped_refusals(refusals: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Refusals for one reason at places that differ in numbers only (layers) as one row: the first
+    place, and how many there are.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for refusal in refusals:
+        where, reason = str(refusal.get("where", "")), str(refusal.get("reason", ""))
+        key = (re.sub(r"\d+", "#", where), reason)
+        row = found.setdefault(key, {"where": where, "reason": reason, "places": 0})
+        row["places"] += 1
+    return list(found.values())

@@ -59,7 +59,7 @@ def first_bad_pass(
         NotFlat: the graph has control flow.
     """
     graph = lowered.graph
-    before = _wrong(lowered, graph, inputs, tolerance)[0]
+    before = _wrong(lowered, graph, inputs, tolerance).reason
     if before is not None:
         reason = f"every op is right alone, the unfused graph as a whole is not: {before}"
         return BadPass("", reason, graph)
@@ -72,14 +72,12 @@ def first_bad_pass(
         if changed == text:
             continue
         text = changed
-        wrong, runner = _wrong(lowered, graph, inputs, tolerance)
-        if wrong is not None:
-            bad = BadPass(name, wrong, graph)
-            if runner is not None:
-                _locate(bad, lowered, runner, sound, tolerance)
+        found = _wrong(lowered, graph, inputs, tolerance)
+        if found.reason is not None:
+            bad = BadPass(name, found.reason, graph)
+            _locate(bad, lowered, found, sound, tolerance)
             return bad
-        if runner is not None:
-            sound = {n for n, _, _, ok in _values(lowered, runner, tolerance) if ok}
+        sound = {n for n, _, _, ok in _values(lowered, found.runner, tolerance) if ok}
     return None
 
 
@@ -89,10 +87,18 @@ def _source(lowered: Lowered, path: str, originals: Mapping[str, torch.Tensor]) 
     return None if tensor is None else arrays.from_torch(tensor)
 
 
-def _wrong(
-    lowered: Lowered, graph: Graph, inputs: dict[str, Any], tolerance: float
-) -> tuple[str | None, Runner | None]:
-    """Why the graph's outputs are not torch's (``None`` if they are), and the run."""
+@dataclass
+class _Run:
+    """One run of the graph: why its results are not torch's (``None`` if they are), and the source
+    node of the first that is not.
+    """
+
+    runner: Runner
+    reason: str | None = None
+    node: fx.Node | None = None
+
+
+def _wrong(lowered: Lowered, graph: Graph, inputs: dict[str, Any], tolerance: float) -> _Run:
     runner = Runner(lowered.captured, graph, lowered.sizes)
     for v in graph.inputs:
         given = inputs[v.hint] if v.hint in inputs else lowered.given.get(v)
@@ -105,28 +111,29 @@ def _wrong(
     except NotFlat:
         raise
     except ERRORS as error:
-        return f"the graph raises {type(error).__name__}: {error}", runner
-    for want, got in zip(lowered.expected(), results, strict=True):
+        return _Run(runner, f"the graph raises {type(error).__name__}: {error}")
+    sides = zip(lowered.results(), lowered.expected(), results, strict=True)
+    for (what, node), want, got in sides:
         if hasattr(want, "detach"):
             found = compare("output", torch_array(want), mlx_array(got), tolerance)
             if not found.ok:
-                return f"the outputs part: {found.reason}", runner
-    return None, runner
+                return _Run(runner, f"{what} part: {found.reason}", node)
+    return _Run(runner)
 
 
 def _locate(
-    bad: BadPass, lowered: Lowered, runner: Runner, sound: set[fx.Node], tolerance: float
+    bad: BadPass, lowered: Lowered, run: _Run, sound: set[fx.Node], tolerance: float
 ) -> None:
     """Fills in the first source node that was right before the pass and is wrong after it."""
     bad.right = {}
-    for node, value, axes, ok in _values(lowered, runner, tolerance):
+    for node, value, axes, ok in _values(lowered, run.runner, tolerance):
         if ok:
             bad.right.setdefault(value, (node, axes))
         elif node in sound and bad.node is None:
             bad.node, bad.value, bad.axes = node, value, axes
-    if bad.node is None:  # nothing that torch knows is wrong but the outputs themselves
+    if bad.node is None:  # nothing that torch knows is wrong but the results themselves
         last = [n for n in lowered.source_nodes() if isinstance(lowered.env[n], Value)]
-        bad.node = last[-1] if last else None
+        bad.node = run.node or (last[-1] if last else None)
 
 
 def _values(

@@ -87,17 +87,21 @@ class Lowered:
 
     def expected(self) -> list[Any]:
         """What torch gives for the arguments of the return node: outputs, then new state."""
+        return [self.torch.get(a) if a in self.torch else None for _, a in self.results()]
+
+    def results(self) -> list[tuple[str, Any]]:
+        """Every result in words, and the source node that computes it (or a constant)."""
         from torch.export.graph_signature import OutputKind
 
         program = self.captured.program
         out = next(n for n in program.graph.nodes if n.op == "output")
         specs = list(zip(program.graph_signature.output_specs, out.args[0], strict=True))
-        users = [a for s, a in specs if s.kind == OutputKind.USER_OUTPUT]
+        users = [("the outputs", a) for s, a in specs if s.kind == OutputKind.USER_OUTPUT]
         states: dict[str, Any] = {}
         for s, a in specs:
             if s.kind == OutputKind.BUFFER_MUTATION:
                 states[self.captured.canonical(str(s.target))] = a
-        return [self.torch.get(a) if a in self.torch else None for a in (*users, *states.values())]
+        return [*users, *((f"the new values of {path}", a) for path, a in states.items())]
 
 
 def _weight_nodes(captured: Captured) -> dict[str, fx.Node]:

@@ -159,3 +159,5 @@ def _look_inside(
             report.notes += notes
     if given is not None and all(c.ok for c in report.cases):
         report.perturbation = perturb.perturb_weights(subject, given, plan)
+    else:
+        report.notes.append("weights were not changed: the outputs differ as it is")
