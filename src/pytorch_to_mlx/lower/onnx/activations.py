@@ -100,12 +100,20 @@ def shrink(input: Value, bias: float = 0.0, lambd: float = 0.5) -> Value:
     return cast(call(mx.where, low, input + bias, high), str(input.dtype))
 
 
-@lowers("PRelu")
+@lowers("PRelu", since=7)
 def prelu(X: Value, slope: Value) -> Value:
     """PRelu(T X, T slope) -> T Y; the slope broadcasts to X."""
     if is_float(X) and slope.dims == (1,):
         return call("nn.prelu", X, slope)
     return cast(call(mx.where, call(mx.less, X, 0), slope * X, X), str(X.dtype))
+
+
+@lowers("PRelu")
+def prelu_1(X: Value, slope: Value, consumed_inputs: Any = None) -> Value:
+    """PRelu(T X, T slope) -> T Y; one slope for all, or one a channel."""
+    if slope.ndim == 1 and slope.dims != (1,):
+        slope = slope.reshape(*slope.dims, *(1,) * (X.ndim - 2))
+    return prelu(X, slope)
 
 
 @lowers("Gelu", since=20)

@@ -218,12 +218,20 @@ def clip_1(input: Value, min: float | None = None, max: float | None = None) -> 
 
 @lowers("BitShift")
 def bit_shift(X: Value, Y: Value, direction: str) -> Value:
-    """BitShift(T X, T Y, string direction) -> T Z; shifts beyond the width give 0."""
-    fn = mx.left_shift if direction == "LEFT" else mx.right_shift
-    bits = 8 * DType(str(X.dtype)).size
-    shifted = call(fn, X, call(mx.minimum, Y, bits - 1))
-    zero = call(mx.zeros_like, shifted)
-    return call(mx.where, call(mx.less, Y, bits), shifted, zero)
+    """BitShift(T X, T Y, string direction) -> T Z; negative shifts count as beyond the width,
+    which leaves 0, of a signed number shifted right its sign."""
+    left, dtype = direction == "LEFT", DType(str(X.dtype))
+    bits, signed = 8 * dtype.size, not dtype.startswith("uint")
+    count = call(mx.minimum, Y, bits - 1)
+    if signed:
+        count = call(mx.where, call(mx.less, Y, 0), bits - 1, count)
+    shifted = call(mx.left_shift if left else mx.right_shift, X, count)
+    if signed and not left:
+        return shifted
+    inside = call(mx.less, Y, bits)
+    if signed:
+        inside = call(mx.logical_and, inside, call(mx.greater_equal, Y, 0))
+    return call(mx.where, inside, shifted, call(mx.zeros_like, shifted))
 
 
 @lowers("IsInf")
