@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,3 +246,22 @@ def test_another_method_as_forward():
     assert captured.input_names == ["tokens"]
     assert captured.signatures[""] == ["tokens"]
     assert "embed.weight" in captured.tensors
+
+
+class Loose(nn.Module):
+    """Takes keywords that its signature does not name, and casts a layer to what it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        self.layer = self.layer.to(torch.float32)
+        y = self.layer(x) * kwargs["scale"]
+        return y + 1 if kwargs.get("shifted") else y
+
+
+def test_unnamed_keywords_and_idle_casts():
+    captured = checked(Loose().eval(), torch.randn(3, 4), scale=torch.randn(3, 1), shifted=True)
+    assert where(captured) == [["x:0", "scale:0"]]
+    assert not captured.warnings

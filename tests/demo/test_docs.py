@@ -50,6 +50,23 @@ def test_every_op_that_lowers_is_in_the_coverage_page() -> None:
     assert not missing, "run `make coverage`"
 
 
+def test_the_coverage_page_has_the_figures_of_the_records() -> None:
+    from pytorch_to_mlx.cli.coverage import coverage, figures
+
+    text = read(ROOT / "docs" / "coverage.md")
+    rows = figures(coverage())
+    assert len(rows) == 3
+    assert not [count for _, count, _ in rows if count not in text], "run `make coverage`"
+
+
+def test_without_records_only_the_registry_counts(tmp_path: Path) -> None:
+    from pytorch_to_mlx.cli.coverage import coverage, figures
+
+    assert [what for what, _, _ in figures(coverage(tmp_path))] == [
+        "forward ops of core ATen that lower directly"
+    ]
+
+
 def test_the_make_targets_that_are_told_exist() -> None:
     told = set(re.findall(r"`make (\w+)`|^make (\w+)$", read(ROOT / "README.md"), re.MULTILINE))
     rules = set(re.findall(r"^(\w+):", read(ROOT / "Makefile"), re.MULTILINE))

@@ -66,6 +66,20 @@ def test_filled_mask():
     assert body(graph) == f"%4 = {ATTENTION}(%0, %1, %2, scale=0.25, mask=%3)\nreturn(%4)"
 
 
+def test_filled_over_an_added_bias_sees_all_alike_where_nothing_is_seen():
+    """torch overwrites the scores of a row that sees nothing with equal numbers."""
+    mask = RNG.random((2, 1, 5, 6)) < 0.7
+    mask[0, 0, 2] = False
+    bias = RNG.normal(size=(1, 4, 5, 6)).astype(np.float32)
+    least = float(np.finfo(np.float32).min)
+    graph = build(
+        lambda q, k, v, m, b: softmax(call(mx.where, m, q @ swap(k) * 0.25 + b, least)) @ v,
+        QS, KS, KS, ("bool", ("B", 1, "T", "S")), ("float32", (1, 4, "T", "S")),
+    )  # fmt: skip
+    check(graph, PASSES, [Q, K, V, mask, bias], rtol=2e-6)
+    assert targets(graph) == ["mx.where", ATTENTION]
+
+
 def test_infinite_fill_by_an_input_is_refused():
     graph = build(
         lambda q, k, v, m: softmax(call(mx.where, m, q @ swap(k), -float("inf"))) @ v, QS, KS, KS,

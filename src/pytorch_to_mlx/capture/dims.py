@@ -267,17 +267,21 @@ def frozen_reason(
     """Why a dim that should be dynamic is not: the model's own refusal, else torch's guard."""
     refusal = prober.refuses_others([axis], base)
     if not refusal:
-        place = _guard_place(program, size)
-        at = f" ({place})" if place else ""
-        return f"torch.export fixes it{at}, though the model accepts others"
+        return f"torch.export fixes it{_at_guard(program, size)}, though the model accepts others"
     same = [a for a in prober.example.axes() if _size(prober.example, a, base) == size]
     if len(same) > 1 and not prober.refuses_others(same, base):
-        return "torch.export fixes it together with the other dims of this size"
+        at = _at_guard(program, size)
+        return f"torch.export fixes it together with the other dims of this size{at}"
     return f"the model refuses other sizes: {refusal}"
 
 
 def _size(example: Example, axis: Axis, base: Sizes) -> int:
     return base.get(axis, example.size(axis))
+
+
+def _at_guard(program: torch.export.ExportedProgram, size: int) -> str:
+    place = _guard_place(program, size)
+    return f" ({place})" if place else ""
 
 
 def _guard_place(program: torch.export.ExportedProgram, size: int) -> str:

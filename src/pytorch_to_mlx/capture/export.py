@@ -13,6 +13,7 @@ from pytorch_to_mlx.capture import dims as sizes_of
 from pytorch_to_mlx.capture.calls import Recorder
 from pytorch_to_mlx.capture.explain import depends_on_data, explain, first_line, user_line
 from pytorch_to_mlx.capture.exported import capture_program
+from pytorch_to_mlx.capture.habits import traceable
 from pytorch_to_mlx.capture.host_scalars import Place, fixed_scalars, host_scalars
 from pytorch_to_mlx.capture.legal import legal_names
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
@@ -253,18 +254,19 @@ class _Session:
         for leaf, entries in per_leaf.items():
             collection[leaves[leaf]] = entries
         args, kwargs = arguments.args, arguments.kwargs
-        dynamic = collection.dynamic_shapes(self.module, args, kwargs) if shapes else None
         recorder = Recorder(self.module)
         try:
             with ExitStack() as stack:
                 stack.enter_context(quiet())
                 stack.enter_context(plain_interface(self.module, arguments))
                 stack.enter_context(lifted(self.module, self.lift))
+                stack.enter_context(traceable(self.module, kwargs))
                 stack.enter_context(opaque_recurrences())
                 stack.enter_context(host_scalars(self.module, scalars))
                 if not strict:
                     stack.enter_context(recorder.recording())
                     stack.enter_context(tied(self.module, ties))
+                dynamic = collection.dynamic_shapes(self.module, args, kwargs) if shapes else None
                 program = torch.export.export(
                     self.module, args, kwargs, dynamic_shapes=dynamic, strict=strict
                 )

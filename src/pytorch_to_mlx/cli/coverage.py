@@ -1,4 +1,4 @@
-"""What converts: the ops with a lowering, from the registry, and the records of conformance."""
+"""What converts: the ops with a lowering, read from the registry, and what the records say."""
 
 from __future__ import annotations
 
@@ -77,23 +77,24 @@ def figures(found: dict[str, Any]) -> list[tuple[str, str, str]]:
 def _core_ops() -> list[str]:
     """torch's core ATen ops without the backward ones; empty without torch."""
     try:
-        import torch._ops
+        import torch
     except ImportError:
         return []
     names = set()
-    for name in dir(torch.ops.aten):
-        packet = getattr(torch.ops.aten, name)
-        if not isinstance(packet, torch._ops.OpOverloadPacket) or _aside(name):
+    # The dispatcher's own list: torch.ops.aten lists only what was asked for before.
+    for qualified in torch._C._dispatch_get_all_op_names():
+        name, _, overload = qualified.removeprefix("aten::").partition(".")
+        if not qualified.startswith("aten::") or _aside(name):
             continue
-        for overload in packet.overloads():
-            if torch.Tag.core in getattr(packet, overload).tags:
-                names.add(f"aten.{name}.{overload}")
+        op = getattr(getattr(torch.ops.aten, name), overload or "default", None)
+        if op is not None and torch.Tag.core in op.tags:
+            names.add(f"aten.{name}.{overload or 'default'}")
     return sorted(names)
 
 
 def _aside(name: str) -> bool:
-    """Ops of training, and sizes, which are Python ints and need no lowering."""
-    return "backward" in name or name.startswith("sym_")
+    """Ops of training; sizes, which are Python ints; in-place ops, made functional by capture."""
+    return "backward" in name or name.startswith("sym_") or name.endswith("_")
 
 
 def show_coverage(console: Console, found: dict[str, Any]) -> None:

@@ -7,12 +7,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import sympy
 
 from pytorch_to_mlx.codegen import forms
 from pytorch_to_mlx.graph import Node, Value
 from pytorch_to_mlx.graph.dims import dims_equal, product
 from pytorch_to_mlx.graph.dtypes import DType
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Renderer:
@@ -177,8 +180,12 @@ def dtype_expr(dtype: str) -> ast.expr:
     )
 
 
+def _attribute(room: str, name: str) -> ast.Attribute:
+    return ast.Attribute(ast.Name(room, ast.Load()), name, ast.Load())
+
+
 def constant(a: Any) -> ast.expr:
-    """A literal; infinities and NaN through ``math``.
+    """A literal; infinities and NaN through ``math``, float32's limits through ``mx.finfo``.
 
     Raises:
         TypeError: the value has no literal.
@@ -187,6 +194,9 @@ def constant(a: Any) -> ast.expr:
         name = "nan" if math.isnan(a) else "inf"
         inner = ast.Attribute(ast.Name("math", ast.Load()), name, ast.Load())
         return ast.UnaryOp(ast.USub(), inner) if a < 0 else inner
+    if isinstance(a, float) and abs(a) == _LARGEST:
+        limits = ast.Call(_attribute("mx", "finfo"), [_attribute("mx", "float32")], [])
+        return ast.Attribute(limits, "min" if a < 0 else "max", ast.Load())
     if isinstance(a, complex):
         return ast.Call(ast.Name("complex", ast.Load()), [constant(a.real), constant(a.imag)], [])
     if a is None or a is Ellipsis or isinstance(a, (bool, int, float, str)):

@@ -14,12 +14,14 @@ from pytorch_to_mlx.passes.clean import (
     dead_code,
     identity,
     narrow_ints,
+    size_arrays,
     view_chains,
     views,
 )
 
 CLEAN: list[tuple[str, Pass]] = [
     ("dead_code", dead_code.run),
+    ("size_arrays", size_arrays.run),
     ("constants", constants.run),
     ("identity", identity.run),
     ("cse", cse.run),

@@ -23,6 +23,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pytorch_to_mlx.graph import Graph, Node, Value, call, dims_equal
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes import evaluate
@@ -41,6 +43,9 @@ from pytorch_to_mlx.passes.match import (
 )
 
 ATTENTION = "mx.fast.scaled_dot_product_attention"
+# Added to a score these hide it and stay finite: a row that sees nothing sees all alike, as where
+# its scores were overwritten.
+_HIDES = {"float16": -6e4, "": float(np.finfo(np.float32).min)}
 _VIEWS = ("mx.reshape", "mx.transpose", "mx.unflatten", "mx.swapaxes")
 
 
@@ -258,4 +263,4 @@ def _mask(s: Scores, rank: int, dtype: str) -> Value | None:
     if keep is None:
         return bias
     keep = lifted(keep)
-    return keep if bias is None else call("mx.where", keep, bias, -float("inf"))
+    return keep if bias is None else call("mx.where", keep, bias, _HIDES.get(dtype, _HIDES[""]))
