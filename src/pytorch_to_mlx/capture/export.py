@@ -13,7 +13,7 @@ from pytorch_to_mlx.capture import dims as sizes_of
 from pytorch_to_mlx.capture.calls import Recorder
 from pytorch_to_mlx.capture.explain import depends_on_data, explain, first_line, user_line
 from pytorch_to_mlx.capture.exported import capture_program
-from pytorch_to_mlx.capture.habits import traceable
+from pytorch_to_mlx.capture.habits import shapes_collection, traceable
 from pytorch_to_mlx.capture.host_scalars import Place, fixed_scalars, host_scalars
 from pytorch_to_mlx.capture.legal import legal_names
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
@@ -247,12 +247,7 @@ class _Session:
 
         arguments = self.example.resized(sizes)
         leaves = pytree.tree_leaves(arguments.values())
-        collection = torch.export.ShapesCollection()
-        per_leaf: dict[int, dict[int, Any]] = {}
-        for (leaf, dim), entry in shapes.items():
-            per_leaf.setdefault(leaf, {})[dim] = entry
-        for leaf, entries in per_leaf.items():
-            collection[leaves[leaf]] = entries
+        collection = shapes_collection(leaves, shapes)
         args, kwargs = arguments.args, arguments.kwargs
         recorder = Recorder(self.module)
         try:

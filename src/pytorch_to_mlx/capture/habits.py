@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def shapes_collection(leaves: list[Any], shapes: Mapping[tuple[int, int], Any]) -> Any:
+    """torch's collection of what is asked of each ``(leaf, dim)``."""
+    import torch
+
+    collection = torch.export.ShapesCollection()
+    per_leaf: dict[int, dict[int, Any]] = {}
+    for (leaf, dim), entry in shapes.items():
+        per_leaf.setdefault(leaf, {})[dim] = entry
+    for leaf, entries in per_leaf.items():
+        collection[leaves[leaf]] = entries
+    return collection
+
+
 @contextmanager
 def traceable(module: nn.Module, kwargs: Mapping[str, Any]) -> Iterator[None]:
     """Within, the module, called with these keywords, has none of those habits."""
