@@ -8,17 +8,23 @@ import ast
 import copy
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from pytorch_to_mlx.codegen import constructors
 from pytorch_to_mlx.codegen.attributes import Attributes
 from pytorch_to_mlx.codegen.homes import Homes, leaf
 from pytorch_to_mlx.codegen.library import library_classes
-from pytorch_to_mlx.codegen.loops import trim_slices
+from pytorch_to_mlx.codegen.loops import loop_single, trim_slices
+from pytorch_to_mlx.codegen.merge import merge_variants
 from pytorch_to_mlx.codegen.methods import Context, Method
 from pytorch_to_mlx.codegen.names import argument, class_name, unique
+from pytorch_to_mlx.codegen.queries import in_order, is_slot
 from pytorch_to_mlx.codegen.regions import Region
+from pytorch_to_mlx.codegen.roles import role
+from pytorch_to_mlx.codegen.unify import Unset
+from pytorch_to_mlx.codegen.variants import Variant, variant_names
 from pytorch_to_mlx.graph import Graph
 
 # Constructor arguments are given by position up to this many.
@@ -46,6 +52,7 @@ class ClassCode:
     parameters: list[str] = field(default_factory=list)
     columns: list[int] = field(default_factory=list)
     slots: dict[int, str] = field(default_factory=dict)
+    defaults: dict[str, object] = field(default_factory=dict)  # of options, which come last
 
 
 class ClassBuilder:
@@ -76,7 +83,8 @@ class ClassBuilder:
             for group in groups.values():
                 by_class[group[0].cls].append(group)
             for cls, variants in by_class.items():
-                self._name_variants(cls, variants)
+                bodies = list(self.context.methods.values())
+                self._name_variants(cls, merge_variants(variants, bodies, _skeleton))
         return self.classes
 
     def _is_module(self, path: str) -> bool:
@@ -110,6 +118,7 @@ class ClassBuilder:
             self._list_lengths(child, f"self.{name}", lengths)
         methods = self._methods(path)
         for method in methods:
+            method.body = loop_single(method.body, lengths)
             trim_slices(method.body, lengths)
         return ModuleCode(path, self._class_of(path), init, methods)
 
@@ -134,12 +143,17 @@ class ClassBuilder:
         module = self.modules[path]
         assert module.class_def is not None
         code = module.class_def
-        values = [constructors.constant(module.values[c]) for c in code.columns]
+        given = {k: module.values[c] for k, c in zip(code.parameters, code.columns, strict=True)}
+        values = {k: constructors.constant(v) for k, v in given.items() if k not in code.defaults}
         function = ast.Name(code.name, ast.Load())
+        options = [
+            ast.keyword(k, constructors.constant(given[k]))
+            for k, default in code.defaults.items()
+            if given[k] != default
+        ]
         if len(values) <= MAX_POSITIONAL:
-            return ast.Call(function, values, [])
-        keywords = [ast.keyword(k, v) for k, v in zip(code.parameters, values, strict=True)]
-        return ast.Call(function, [], keywords)
+            return ast.Call(function, list(values.values()), options)
+        return ast.Call(function, [], [*(ast.keyword(k, v) for k, v in values.items()), *options])
 
     def _methods(self, path: str) -> list[Method]:
         """The distinct methods of a module, one for each different body among its calls."""
@@ -164,20 +178,14 @@ class ClassBuilder:
     # --------------------------------------------------------------------------------------
 
     def _name_variants(self, cls: str, variants: list[list[ModuleCode]]) -> None:
-        main = max(variants, key=len)
-        base = _child_names(main[0])
-        for group in variants:
-            name = cls
-            if group is not main:
-                mine = _child_names(group[0])
-                more, less = [c for c in mine if c not in base], [c for c in base if c not in mine]
-                if more:
-                    name = f"{cls}With{_camel(more[0])}"
-                elif less:
-                    name = f"{cls}Without{_camel(less[0])}"
-            name = _free(name, self.names)
-            self.names.add(name)
-            self._make_class(name, group)
+        made = [
+            Variant([m.path for m in g], {k: ast.unparse(f) for k, f in _makers(g[0]).items()})
+            for g in variants
+        ]
+        for name, group in zip(variant_names(cls, made), variants, strict=True):
+            free = _free(name, self.names)
+            self.names.add(free)
+            self._make_class(free, group)
 
     def _make_class(self, name: str, group: list[ModuleCode]) -> None:
         code = ClassCode(name, group)
@@ -185,19 +193,64 @@ class ClassBuilder:
             module.class_def = code
             module.values = [c.value for c in _constants(module)]
         labels = _labels(group[0], {c.name: c.parameters for c in self.classes})
-        by_vector: dict[tuple[str, ...], str] = {}
+        options = {i for i, c in enumerate(_constants(group[0])) if "label" in c.__dict__}
+        columns = list(enumerate(zip(*(m.values for m in group), strict=True)))
+        columns.sort(key=lambda c: any(isinstance(v, Unset) for v in c[1]))
+        of_vector: dict[Vector, list[int]] = defaultdict(list)
+        for i, column in columns:
+            vector = _completed(column, of_vector)
+            _set(group, i, vector)
+            if len(set(vector)) > 1:
+                of_vector[vector].append(i)
         taken = {"self"}
-        for i, column in enumerate(zip(*(m.values for m in group), strict=True)):
-            if len({repr(v) for v in column}) == 1:
-                continue
-            vector = tuple(repr(v) for v in column)
-            if vector not in by_vector:
-                by_vector[vector] = _free_label(labels[i], taken)
-                taken.add(by_vector[vector])
-                code.parameters.append(by_vector[vector])
-                code.columns.append(i)
-            code.slots[i] = by_vector[vector]
+        for used in sorted(of_vector.values()):
+            name = _free_label(role([labels[i] for i in sorted(used)]), taken)
+            taken.add(name)
+            code.parameters.append(name)
+            code.columns.append(used[0])
+            code.slots.update(dict.fromkeys(used, name))
+            if options.intersection(used):
+                code.defaults[name] = _usual(_values_of(group, used[0]))
         self.classes.append(code)
+
+
+class Typed(NamedTuple):
+    """A constant that differs from equal ones of another type (``1`` and ``True``)."""
+
+    value: object
+    kind: type
+
+
+Vector = tuple[Typed, ...]
+
+
+def _completed(column: tuple[object, ...], known: Iterable[Vector]) -> Vector:
+    """A column's values; where one does not matter, that of a known column that fits, else any."""
+    wanted = [None if isinstance(v, Unset) else Typed(v, type(v)) for v in column]
+    if None in wanted:
+        for vector in known if any(w and w.kind is not bool for w in wanted) else ():
+            if all(w is None or w == v for w, v in zip(wanted, vector, strict=True)):
+                return vector
+    usual = next((w for w in wanted if w is not None), Typed(0, int))
+    return tuple(usual if w is None else w for w in wanted)
+
+
+def _values_of(group: list[ModuleCode], column: int) -> tuple[object, ...]:
+    """The values of one constant in all modules."""
+    return tuple(m.values[column] for m in group)
+
+
+def _set(group: list[ModuleCode], column: int, values: Vector) -> None:
+    """Writes the values of a column where they did not matter."""
+    for module, (value, _) in zip(group, values, strict=True):
+        if isinstance(module.values[column], Unset):
+            module.values[column] = value
+            _constants(module)[column].value = value  # type: ignore[assignment]
+
+
+def _usual(column: tuple[object, ...]) -> object:
+    """The value of most; of a text that may be missing, none."""
+    return None if None in column else max(column, key=list(column).count)
 
 
 def class_ast(code: ClassCode) -> tuple[list[ast.stmt], list[Method], list[str]]:
@@ -225,6 +278,7 @@ def class_ast(code: ClassCode) -> tuple[list[ast.stmt], list[Method], list[str]]
         method.body = [replacer.visit(s) for s in method.body]
     for statement in init:
         constructors.prune_defaults(statement)
+        constructors.open_single_lists(statement)
     return init, sample.methods, stored
 
 
@@ -241,14 +295,19 @@ class _Replacer(ast.NodeTransformer):
         return node.__dict__.get("replacement", node)
 
 
-def _child_names(module: ModuleCode) -> list[str]:
-    return [s.targets[0].attr for s in module.init if isinstance(s, ast.Assign)]  # type: ignore[attr-defined]
+def _makers(module: ModuleCode) -> dict[str, ast.expr]:
+    """What makes each child: a class, or the whole expression of anything but a call."""
+    found: dict[str, ast.expr] = {}
+    for s in module.init:
+        if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Attribute):
+            found[s.targets[0].attr] = s.value.func if isinstance(s.value, ast.Call) else s.value
+    return found
 
 
 def _free_label(label: str, taken: set[str]) -> str:
     """The label, or a word for a second size of its kind (``hidden_channels``)."""
     kind = label.rpartition("_")[2]
-    alternatives = [f"hidden_{kind}", f"inner_{kind}"] if kind in ("channels", "dims") else []
+    alternatives = [f"hidden_{kind}", f"inner_{kind}"] if kind in ("channels", "dim") else []
     return next((n for n in (label, *alternatives) if n not in taken), unique(label, taken))
 
 
@@ -259,31 +318,12 @@ def _free(name: str, taken: set[str]) -> str:
     return out
 
 
-def _camel(name: str) -> str:
-    return "".join(p[:1].upper() + p[1:] for p in name.split("_"))
-
-
-def _is_slot(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Constant)
-        and isinstance(node.value, (int, float))
-        and node.value is not None
-    )
-
-
 def _constants(module: ModuleCode) -> list[ast.Constant]:
     """Numbers in constructor and methods, in a fixed order."""
     found: list[ast.Constant] = []
     for statement in [*module.init, *(s for m in module.methods for s in m.body)]:
-        found += [n for n in _in_order(statement) if _is_slot(n)]  # type: ignore[misc]
+        found += [n for n in in_order(statement) if is_slot(n)]  # type: ignore[misc]
     return found
-
-
-def _in_order(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and what is in it, as they are written (``ast.walk`` goes level by level)."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from _in_order(child)
 
 
 def _labels(module: ModuleCode, known: dict[str, list[str]]) -> list[str]:
@@ -296,14 +336,15 @@ def _labels(module: ModuleCode, known: dict[str, list[str]]) -> list[str]:
             names = _argument_names(call, known)
             for i, a in enumerate(call.args):
                 for n in ast.walk(a):
-                    if _is_slot(n):
+                    if is_slot(n):
                         labels.setdefault(id(n), names[i] if i < len(names) else "size")
             for k in call.keywords:
                 for n in ast.walk(k.value):
-                    if _is_slot(n):
+                    if is_slot(n):
                         labels.setdefault(id(n), argument(k.arg or "value"))
     return [
-        labels.get(id(c), "count" if isinstance(c.value, int) else "scale")
+        c.__dict__.get("label")
+        or labels.get(id(c), "count" if isinstance(c.value, int) else "scale")
         for c in _constants(module)
     ]
 
@@ -341,6 +382,6 @@ def _mask(statement: ast.stmt, names: dict[str, str]) -> str:
     for node in ast.walk(s):
         if isinstance(node, ast.Name):
             node.id = names.get(node.id, node.id)
-        elif isinstance(node, ast.Constant) and _is_slot(node):
+        elif isinstance(node, ast.Constant) and is_slot(node):
             node.value = "?"
     return ast.dump(s)

@@ -99,7 +99,7 @@ def placeholder(p: Param) -> ast.expr:
 def list_of(elements: list[ast.expr]) -> ast.expr:
     """A list; runs of equal elements become comprehensions."""
     dumps = [ast.dump(e) for e in elements]
-    if len(elements) > 1 and len(set(dumps)) == 1:
+    if isinstance(elements[0], ast.Call) and len(set(dumps)) == 1:
         return ast.ListComp(elements[0], [_repeat(len(elements))])
     items: list[ast.expr] = []
     at = 0
@@ -113,6 +113,15 @@ def list_of(elements: list[ast.expr]) -> ast.expr:
             items.extend(elements[at:end])
         at = end
     return ast.List(items, ast.Load())
+
+
+def open_single_lists(statement: ast.stmt) -> None:
+    """``[Block() for _ in range(1)]`` as ``[Block()]`` (in place)."""
+    value = statement.value if isinstance(statement, ast.Assign) else None
+    if isinstance(value, ast.ListComp):
+        times = value.generators[0].iter
+        if isinstance(times, ast.Call) and ast.unparse(times.args[0]) == "1":
+            statement.value = ast.List([value.elt], ast.Load())  # type: ignore[attr-defined]
 
 
 def _repeat(count: int) -> ast.comprehension:

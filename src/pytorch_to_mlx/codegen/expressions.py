@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from pytorch_to_mlx.codegen import forms
 from pytorch_to_mlx.graph import Node, Value
 from pytorch_to_mlx.graph.dims import dims_equal, product
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.graph.ir import iter_values
+from pytorch_to_mlx.ops import registry
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -21,14 +24,19 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Renderer:
     """Writes nodes as expressions.
 
-    ``value`` gives the expression of an input value, ``size`` that of a symbolic size.
+    ``value`` gives the expression of an input value, ``size`` that of a symbolic size, ``kept``
+    that of a fixed size which can be read from an argument's shape.
     """
 
     def __init__(
-        self, value: Callable[[Value], ast.expr], size: Callable[[sympy.Expr], ast.expr]
+        self,
+        value: Callable[[Value], ast.expr],
+        size: Callable[[sympy.Expr], ast.expr],
+        kept: Callable[[tuple[Any, ...], int], ast.expr | None] = lambda dims, axis: None,
     ) -> None:
         self.value = value
         self.size = size
+        self.kept = kept
 
     def call(self, node: Node, function: ast.expr | None = None) -> ast.expr:
         """The expression of a node; ``function`` replaces the callee (a layer attribute)."""
@@ -94,9 +102,25 @@ class Renderer:
                 return None
             rest = list(rest[0])
             if node.target == "mx.reshape":
-                rest = reshape_dims(node.args[0], tuple(rest))
+                rest = self._reshape_dims(node, rest)
         function = ast.Attribute(self.arg(node.args[0]), name, ast.Load())
-        return ast.Call(function, [self.arg(a) for a in rest], self._keywords(node))
+        arguments = [a if isinstance(a, ast.expr) else self.arg(a) for a in rest]
+        return ast.Call(function, arguments, self._keywords(node.kwargs))
+
+    def _reshape_dims(self, node: Node, given: list[Any]) -> list[Any]:
+        """``B, T, -1, 8`` also where the length ``T`` is fixed, if an argument has it."""
+        before, after = node.args[0].dims, node.output.dims
+        same = 0
+        while same < min(len(before), len(after)) and dims_equal(before[same], after[same]):
+            same += 1
+        splits = len(after) == len(before) + 1 and same == len(before) - 1
+        merges = len(after) == len(before) - 1 and same == len(after) - 1
+        if same < 2 or not (splits or merges) or not isinstance(after[-1], int):
+            return reshape_dims(node.args[0], tuple(given))
+        kept = [self.kept(after, i) if isinstance(after[i], int) else after[i] for i in range(same)]
+        if any(k is None for k in kept):
+            return reshape_dims(node.args[0], tuple(given))
+        return [*kept, -1, after[-1]] if splits else [*kept, -1]
 
     def _inserted_axis(self, node: Node) -> ast.expr | None:
         """``x[:, None]`` for one new axis near the front, ``x[..., None]`` for one at the end."""
@@ -115,12 +139,15 @@ class Renderer:
         return ast.Subscript(self.arg(node.args[0]), key, ast.Load())
 
     def _function(self, node: Node) -> ast.expr:
-        return ast.Call(callee(node.target), [self.arg(a) for a in node.args], self._keywords(node))
+        args, named = list(node.args), node.kwargs
+        if node.target.startswith("ops."):
+            args, named = options_by_name(node.target[4:], args, named)
+        keywords = self._keywords(named)
+        return ast.Call(callee(node.target), [self.arg(a) for a in args], keywords)
 
-    def _keywords(self, node: Node) -> list[ast.keyword]:
+    def _keywords(self, named: Mapping[str, Any]) -> list[ast.keyword]:
         return [
-            ast.keyword(k, root_of(a) if k == "scale" else self.arg(a))
-            for k, a in node.kwargs.items()
+            ast.keyword(k, root_of(a) if k == "scale" else self.arg(a)) for k, a in named.items()
         ]
 
     def _getitem(self, node: Node) -> ast.expr:
@@ -159,6 +186,37 @@ def reshape_dims(x: Any, dims: tuple[Any, ...]) -> list[Any]:
             return [*dims[:-1], -1]
         return list(dims)
     return [-1 if i == awkward[-1] else d for i, d in enumerate(dims)]
+
+
+def options_by_name(
+    function: str, args: list[Any], kwargs: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments of a library function: options (constants with a default) by name, and only those
+    that differ from it.
+    """
+    known = registry.functions().get(function)
+    parameters = list(inspect.signature(known).parameters.values()) if known else []
+    if len(args) > len(parameters) or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return args, dict(kwargs)
+    given = dict(zip((p.name for p in parameters), args, strict=False)) | dict(kwargs)
+    kept: list[Any] = []
+    named: dict[str, Any] = {}
+    for p in parameters:
+        if p.name not in given:
+            continue
+        value = given[p.name]
+        is_option = p.default is not p.empty and not _holds_array(value)
+        if is_option and type(value) is type(p.default) and value == p.default:
+            continue
+        if p.kind is p.KEYWORD_ONLY or is_option or named or p.name in kwargs:
+            named[p.name] = value
+        else:
+            kept.append(value)
+    return kept, named
+
+
+def _holds_array(value: Any) -> bool:
+    return any(_is_array(v) for v in iter_values(value))
 
 
 def callee(target: str) -> ast.expr:

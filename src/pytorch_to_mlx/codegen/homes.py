@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pytorch_to_mlx.codegen.hoist import hoist_input_layout, hoist_shared
 from pytorch_to_mlx.codegen.names import identifier
 from pytorch_to_mlx.graph import Frame, Graph, Node, Param, Value
 
@@ -72,10 +73,13 @@ def find_homes(graph: Graph) -> Homes:
     plain = {path: p for path, p in used.items() if id(p) not in in_layers}
     plain.update({path: graph.params[path] for path in graph.states if path in graph.params})
     _hoist_lone_weights(graph, layer_of, layers, plain)
-    owner = {p.path: parent(p.path) for p in graph.params.values()}
-    owner.update({p.path: place.path for place in layers.values() for p in place.params.values()})
     frames = {n: _reachable(n, graph, layer_of, layers) for n in graph.nodes}
     lists = _dissolve(frames, layers, plain)
+    _unwrap_single(graph, layer_of, layers, lists)
+    hoist_input_layout(graph, frames)
+    hoist_shared(graph, frames, layer_of, layers, plain)
+    owner = {p.path: parent(p.path) for p in graph.params.values()}
+    owner.update({p.path: place.path for place in layers.values() for p in place.params.values()})
     in_layer = {
         p.path: (place.path, name) for place in layers.values() for name, p in place.params.items()
     }
@@ -229,6 +233,32 @@ def _reachable(
             break
         frames.append(frame)
     return tuple(frames) or (Frame("", graph.name),)
+
+
+def _unwrap_single(
+    graph: Graph, layer_of: dict[Node, str], layers: dict[str, LayerPlace], lists: set[str]
+) -> None:
+    """What is left of a ``Sequential`` of which one layer has weights goes by its name."""
+    for path in sorted(lists):
+        inside = [p for p in layers if is_ancestor(path, p)]
+        if graph.classes.get(path) != "Sequential" or len(inside) != 1:
+            continue
+        (child,) = inside
+        if parent(child) != path or any(is_ancestor(child, o) for o in graph.states):
+            continue
+        if any(is_ancestor(path, p) for p in (*lists, *_bare_owners(graph, layers)) if p != path):
+            continue
+        lists.discard(path)
+        place = layers.pop(child)
+        place.path = path
+        layers[path] = place
+        layer_of.update({n: path for n, p in layer_of.items() if p == child})
+
+
+def _bare_owners(graph: Graph, layers: dict[str, LayerPlace]) -> set[str]:
+    """Modules with weights that are no layer's."""
+    held = {id(p) for place in layers.values() for p in place.params.values()}
+    return {parent(p.path) for p in graph.params.values() if p.value.uses and id(p) not in held}
 
 
 def _dissolve(

@@ -45,6 +45,46 @@ def fold_loops(body: list[ast.stmt]) -> list[ast.stmt]:
     return out
 
 
+def loop_single(body: list[ast.stmt], lengths: dict[str, int]) -> list[ast.stmt]:
+    """``x = self.layers[0](x)`` as a loop too where the list has that one element."""
+    out: list[ast.stmt] = []
+    for statement in body:
+        call = statement.value if isinstance(statement, (ast.Assign, ast.Return)) else None
+        text = _only_element(call, lengths)
+        if not text or not isinstance(call, ast.Call) or not isinstance(call.args[0], ast.Name):
+            out.append(statement)
+            continue
+        carried = call.args[0].id
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) != carried:
+            out.append(statement)
+            continue
+        element = _element_name(text, _names_but_elements(body))
+        call.func = ast.Name(element, ast.Load())
+        block = ast.Assign([ast.Name(carried, ast.Store())], call, lineno=0)
+        iterable = ast.parse(text, mode="eval").body
+        out.append(ast.For(ast.Name(element, ast.Store()), iterable, [block], [], lineno=0))
+        if isinstance(statement, ast.Return):
+            out.append(ast.Return(ast.Name(carried, ast.Load())))
+    return [ast.fix_missing_locations(s) for s in out]
+
+
+def _names_but_elements(body: list[ast.stmt]) -> set[str]:
+    """Names in a body, without those that only loops over lists use."""
+    loops = [s for s in body if isinstance(s, ast.For)]
+    inside = {id(n) for s in loops for n in ast.walk(s)}
+    elements = {s.target.id for s in loops if isinstance(s.target, ast.Name)}
+    names = [n for s in body for n in ast.walk(s) if isinstance(n, ast.Name)]
+    return {n.id for n in names if n.id not in elements or id(n) not in inside}
+
+
+def _only_element(call: ast.expr | None, lengths: dict[str, int]) -> str:
+    """The list whose one element is called on a first argument; empty for any other expression."""
+    if not isinstance(call, ast.Call) or not call.args or not isinstance(call.func, ast.Subscript):
+        return ""
+    text = ast.unparse(call.func.value)
+    return text if lengths.get(text) == 1 and text.startswith("self.") else ""
+
+
 def return_directly(body: list[ast.stmt]) -> list[ast.stmt]:
     """``x = f(y); return x`` as ``return f(y)``."""
     if (
@@ -158,6 +198,7 @@ def _skeleton(statement: ast.stmt, index: int) -> str:
 
 def _loop(body: list[ast.stmt], run: _Run) -> list[ast.stmt]:
     block = [copy.deepcopy(s) for s in body[run.start + run.period : run.start + 2 * run.period]]
+    _gather_paths(block, body, run)
     index = run.first_index + 1
     items = [i for s in block for i in _list_items(s)]
     at_index = [i for i in items if isinstance(i.slice, ast.Constant) and i.slice.value == index]
@@ -182,6 +223,19 @@ def _loop(body: list[ast.stmt], run: _Run) -> list[ast.stmt]:
         )
     out.append(ast.fix_missing_locations(loop))
     return [ast.fix_missing_locations(s) for s in out]
+
+
+def _gather_paths(block: list[ast.stmt], body: list[ast.stmt], run: _Run) -> None:
+    """The loop's calls get the paths of the modules that they call in all iterations."""
+    calls = [n for s in block for n in ast.walk(s) if isinstance(n, ast.Call)]
+    for k in range(run.count):
+        at = run.start + k * run.period
+        others = (n for s in body[at : at + run.period] for n in ast.walk(s))
+        twins = [n for n in others if isinstance(n, ast.Call)]
+        for call, twin in zip(calls, twins, strict=True):
+            paths = (*call.__dict__.get("paths", ()), *twin.__dict__.get("paths", ()))
+            if paths:
+                call.__dict__["paths"] = tuple(dict.fromkeys(paths))
 
 
 def _iterable(text: str, run: _Run) -> ast.expr:

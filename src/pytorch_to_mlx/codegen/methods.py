@@ -34,6 +34,7 @@ from pytorch_to_mlx.graph import Graph, Node, Param, Tree, Value
 # An expression is written inside another one while it stays below these.
 MAX_WIDTH = 76
 MAX_CALLS = 6
+MAX_IN_DICT = 70  # of a value in a dict that is returned
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Method:
     extra: list[sympy.Expr] = field(default_factory=list)
     called: list[tuple[str, str]] = field(default_factory=list)
     name: str = "__call__"
+    optional: dict[str, str] = field(default_factory=dict)  # with what is taken instead, if any
 
 
 @dataclass
@@ -85,7 +87,7 @@ class MethodWriter:
         self.arrays = arrays
         self.given = set(arrays)
         self.sizes = Sizes(arrays, names_in(context.graph, is_root=self.is_root))
-        self.renderer = Renderer(self.value, self.sizes.expression)
+        self.renderer = Renderer(self.value, self.sizes.expression, self.sizes.kept)
         self.counts = self._count_uses()
 
     # -- values
@@ -196,6 +198,7 @@ class MethodWriter:
         args = [self.value(v) for v in child.inputs]
         args += [self.sizes.expression(e) for e in method.extra]
         expression = ast.Call(function, args, [])
+        expression.__dict__["paths"] = (child.frame.path,)
         node = last_node(child)
         if len(child.outputs) == 1 and not in_list and self._inlines(child, expression, at):
             self.env[child.outputs[0]] = expression
@@ -256,10 +259,12 @@ class MethodWriter:
             return False
         user = self._user(value, at)
         if user is None:
+            in_dict = self.is_root and (self.context.graph.out_tree or Tree("none")).kind == "dict"
             return (
                 value in self.region.outputs
                 and len(self.region.outputs) == 1
                 and not self.context.graph.states
+                and (not in_dict or width(expression) <= MAX_IN_DICT)
             )
         if isinstance(user, Node) and (
             user.subgraphs or (len(user.outputs) > 1 and width(expression) > 40)
@@ -374,9 +379,13 @@ class MethodWriter:
     def _argument_base(self, v: Value, known: dict[Value, str]) -> str:
         if v in known:
             return shorten(known[v])
+        if v.node is not None and v.node.target == "mx.transpose" and v.node.args[0] in known:
+            return shorten(known[v.node.args[0]])
         signature = self.context.graph.signatures.get(self.path, [])
         if len(self.region.inputs) == 1 and signature:
-            return shorten(signature[0])
+            first = next((x for x, n in known.items() if n == signature[0]), v)
+            if first.dtype == v.dtype:
+                return shorten(signature[0])
         if v in self.context.param_of:
             return shorten(leaf(self.context.param_of[v].path))
         return base_name(v, v.node) or "x"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 
 from pytorch_to_mlx.codegen.regions import Region
 from pytorch_to_mlx.graph import Node, Value
@@ -27,6 +28,21 @@ def width(e: ast.expr) -> int:
 
 def complexity(e: ast.expr) -> int:
     return sum(isinstance(n, (ast.Call, ast.BinOp, ast.Subscript)) for n in ast.walk(e))
+
+
+def is_slot(node: ast.AST) -> bool:
+    """Whether a node is a constant that may become a constructor argument: a number, or labelled
+    as one.
+    """
+    labelled = "label" in node.__dict__
+    return isinstance(node, ast.Constant) and (labelled or isinstance(node.value, (int, float)))
+
+
+def in_order(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and what is in it, as they are written (``ast.walk`` goes level by level)."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from in_order(child)
 
 
 def last_node(region: Region) -> Node | None:

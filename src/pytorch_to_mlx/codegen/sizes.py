@@ -74,6 +74,16 @@ class Sizes:
         text = python_source(derived, {})
         return ast.parse(text, mode="eval").body
 
+    def kept(self, dims: tuple[Any, ...], axis: int) -> ast.expr | None:
+        """A fixed size that an array in reach has on the same axis behind the same first size."""
+        for v in self.arrays:
+            if axis < v.ndim - 1 and dims_equal(v.dims[0], dims[0]) and v.dims[axis] == dims[axis]:
+                atom = sympy.Symbol(f"kept_{v.id}_{axis}", integer=True, positive=True)
+                self.atoms.setdefault(atom, (v, axis))
+                self.used[atom] = None
+                return name(f"_a{list(self.atoms).index(atom)}")
+        return None
+
     def _key(self, e: Any) -> str:
         return f"e{self.extra.index(next(x for x in self.extra if dims_equal(e, x)))}"
 
@@ -126,7 +136,8 @@ class Sizes:
             by_array.setdefault(value, {})[axis] = atom
         names = self._atom_names(by_array, index, taken)
         statements: list[tuple[Value, ast.stmt]] = []
-        for value, axes in by_array.items():
+        given = {v: i for i, v in enumerate(self.arrays)}
+        for value, axes in sorted(by_array.items(), key=lambda f: given.get(f[0], len(given))):
             labels = {axis: names[f"_a{index[atom]}"] for axis, atom in axes.items()}
             statements.append((value, _unpack(variable_of(value), value.ndim, labels)))
         return statements, names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import sympy
 
 from pytorch_to_mlx.codegen.attributes import Attributes
 from pytorch_to_mlx.codegen.classes import ClassBuilder, ClassCode, class_ast
+from pytorch_to_mlx.codegen.expressions import constant
 from pytorch_to_mlx.codegen.homes import Homes, find_homes, leaf
 from pytorch_to_mlx.codegen.library import library_source
 from pytorch_to_mlx.codegen.methods import Context, Method, MethodWriter
@@ -148,13 +150,15 @@ def _constructor(
         body.append(ast.parse(f"self.freeze(keys={frozen!r}, recurse=False)").body[0])
     annotations = dict.fromkeys(code.parameters, "int")
     for i, parameter in code.slots.items():
-        kind = type(code.instances[0].values[i]).__name__
-        annotations[parameter] = kind if kind in ("bool", "float") else annotations[parameter]
+        kinds = {type(m.values[i]).__name__ for m in code.instances}
+        text = next((k for k in ("bool", "float", "str") if k in kinds), annotations[parameter])
+        annotations[parameter] = f"{text} | None" if "NoneType" in kinds else text
+    names = [*(p for p in code.parameters if p not in code.defaults), *code.defaults]
     args = [
         ast.arg("self"),
-        *(ast.arg(p, ast.Name(annotations[p], ast.Load())) for p in code.parameters),
+        *(ast.arg(p, ast.parse(annotations[p], mode="eval").body) for p in names),
     ]
-    return _function("__init__", args, body, None)
+    return _function("__init__", args, body, None, [constant(d) for d in code.defaults.values()])
 
 
 def _buffers(code: ClassCode, graph: Graph) -> list[str]:
@@ -194,6 +198,8 @@ def _method(method: Method, graph: Graph | None) -> ast.FunctionDef:
             kind = {"dict": "dict", "tuple": "tuple", "list": "list"}.get(
                 nested[0].kind, "mx.array"
             )
+        if a in method.optional:
+            kind = f"{kind} | None"
         args.append(ast.arg(a, ast.parse(kind, mode="eval").body))
     body = list(method.body)
     if graph is not None:
@@ -201,7 +207,8 @@ def _method(method: Method, graph: Graph | None) -> ast.FunctionDef:
             item = ast.withitem(ast.parse("mx.stream(mx.cpu)", mode="eval").body)
             body = [ast.With([item], body, lineno=0)]
         body.insert(0, ast.Expr(ast.Constant(_signature_text(graph))))
-    return _function(method.name, args, body, _return_annotation(method))
+    defaults: list[ast.expr] = [ast.Constant(None) for _ in method.optional]
+    return _function(method.name, args, body, _return_annotation(method), defaults)
 
 
 def has_float64(graph: Graph) -> bool:
@@ -260,9 +267,13 @@ def _outputs(graph: Graph) -> int:
 
 
 def _function(
-    name: str, args: list[ast.arg], body: list[ast.stmt], returns: ast.expr | None
+    name: str,
+    args: list[ast.arg],
+    body: list[ast.stmt],
+    returns: ast.expr | None,
+    defaults: list[ast.expr],
 ) -> ast.FunctionDef:
-    arguments = ast.arguments([], args, None, [], [], None, [])
+    arguments = ast.arguments([], args, None, [], [], None, defaults)
     return ast.FunctionDef(name, arguments, body, [], returns, lineno=0)
 
 
@@ -312,7 +323,26 @@ def format_source(text: str) -> str:
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CodegenError(f"ruff could not format the written code: {done.stderr.strip()}")
-    return done.stdout
+    return _bare_tuples(done.stdout)
+
+
+def _bare_tuples(text: str) -> str:
+    """``return (a, b)`` as ``return a, b``, which the formatter leaves as it finds it."""
+
+    def bare(match: re.Match[str]) -> str:
+        inner = ast.parse(match[2]).body[0] if _parses(match[2]) else None
+        several = isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Tuple)
+        return f"{match[1]}{match[2]}" if several else match[0]
+
+    return re.sub(r"(?m)^( +return )\(([^()\n].*,.*)\)$", bare, text)
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def ruff_binary() -> str:

@@ -17,7 +17,7 @@ class ConvNextEmbeddings(nn.Module):
         self.layernorm = nn.LayerNorm(8, eps=1e-06)
 
     def __call__(self, pixel_values: mx.array) -> mx.array:
-        return self.layernorm(self.patch_embeddings(pixel_values.transpose(0, 2, 3, 1)))
+        return self.layernorm(self.patch_embeddings(pixel_values))
 
 
 class ConvNextLayer(nn.Module):
@@ -41,23 +41,21 @@ class ConvNextLayer(nn.Module):
 class ConvNextStage(nn.Module):
     """ConvNextStage (modeling_convnext.py:157)."""
 
-    def __init__(self):
+    def __init__(
+        self,
+        in_channels: int,
+        output_dims: int,
+        num_layers: int,
+        dims: int,
+        downsampling_layer: bool = True,
+    ):
         super().__init__()
-        self.layers = [ConvNextLayer(8, 32) for _ in range(2)]
-
-    def __call__(self, features: mx.array) -> mx.array:
-        for layer in self.layers:
-            features = layer(features)
-        return features
-
-
-class ConvNextStageWithDownsamplingLayer(nn.Module):
-    """ConvNextStage (modeling_convnext.py:157)."""
-
-    def __init__(self):
-        super().__init__()
-        self.downsampling_layer = [nn.LayerNorm(8, eps=1e-06), nn.Conv2d(8, 16, 2, stride=2)]
-        self.layers = [ConvNextLayer(16, 64) for _ in range(2)]
+        self.downsampling_layer = (
+            [nn.LayerNorm(dims, eps=1e-06), nn.Conv2d(dims, in_channels, 2, stride=2)]
+            if downsampling_layer
+            else []
+        )
+        self.layers = [ConvNextLayer(in_channels, output_dims) for _ in range(num_layers)]
 
     def __call__(self, features: mx.array) -> mx.array:
         for layer in self.downsampling_layer:
@@ -65,20 +63,6 @@ class ConvNextStageWithDownsamplingLayer(nn.Module):
         for layer in self.layers:
             features = layer(features)
         return features
-
-
-class ConvNextStageWithDownsamplingLayer2(nn.Module):
-    """ConvNextStage (modeling_convnext.py:157)."""
-
-    def __init__(self):
-        super().__init__()
-        self.downsampling_layer = [nn.LayerNorm(16, eps=1e-06), nn.Conv2d(16, 24, 2, stride=2)]
-        self.layers = [ConvNextLayer(24, 96)]
-
-    def __call__(self, features: mx.array) -> mx.array:
-        for layer in self.downsampling_layer:
-            features = layer(features)
-        return self.layers[0](features)
 
 
 class ConvNextEncoder(nn.Module):
@@ -87,9 +71,11 @@ class ConvNextEncoder(nn.Module):
     def __init__(self):
         super().__init__()
         self.stages = [
-            ConvNextStage(),
-            ConvNextStageWithDownsamplingLayer(),
-            ConvNextStageWithDownsamplingLayer2(),
+            ConvNextStage(
+                in_channels=8, output_dims=32, num_layers=2, dims=8, downsampling_layer=False
+            ),
+            ConvNextStage(in_channels=16, output_dims=64, num_layers=2, dims=8),
+            ConvNextStage(in_channels=24, output_dims=96, num_layers=1, dims=16),
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -121,7 +107,7 @@ class ConvNextForImageClassification(nn.Module):
 
     def __call__(self, pixel_values: mx.array) -> dict[str, mx.array]:
         """pixel_values: float32[B, 3, H, W] -> float32[B, 6]"""
-        return {"logits": self.classifier(self.convnext(pixel_values))}
+        return {"logits": self.classifier(self.convnext(pixel_values.transpose(0, 2, 3, 1)))}
 
 
 def load(path: str | Path = Path(__file__).parent) -> ConvNextForImageClassification:

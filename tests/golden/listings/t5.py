@@ -8,38 +8,6 @@ import mlx.core as mx
 import mlx.nn as nn
 
 
-class T5AttentionWithRelativeAttentionBias(nn.Module):
-    """T5Attention (modeling_t5.py:176)."""
-
-    def __init__(self):
-        super().__init__()
-        self.q = nn.Linear(32, 32, bias=False)
-        self.k = nn.Linear(32, 32, bias=False)
-        self.v = nn.Linear(32, 32, bias=False)
-        self.o = nn.Linear(32, 32, bias=False)
-        self.relative_attention_bias = nn.Embedding(32, 4)
-
-    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        B, T, _ = x.shape
-        positions = mx.arange(T)
-        positions = positions[None] - positions[:, None]
-        h = mx.abs(positions)
-        y = (mx.log(h.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(mx.int64) + 8
-        relative_attention_bias = self.relative_attention_bias(
-            (positions > 0).astype(mx.int64) * 16 + mx.where(h < 8, h, mx.minimum(y, 15))
-        )
-        position_bias = relative_attention_bias.transpose(2, 0, 1)[None]
-        out = mx.fast.scaled_dot_product_attention(
-            self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            self.v(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            scale=1.0,
-            mask=position_bias,
-        )
-        attn_output = self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
-        return (position_bias, attn_output)
-
-
 class T5Attention(nn.Module):
     """T5Attention (modeling_t5.py:176)."""
 
@@ -50,64 +18,11 @@ class T5Attention(nn.Module):
         self.v = nn.Linear(32, 32, bias=False)
         self.o = nn.Linear(32, 32, bias=False)
 
-    def __call__(self, x: mx.array, position_bias: mx.array) -> mx.array:
-        B, T, _ = x.shape
-        out = mx.fast.scaled_dot_product_attention(
-            self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            self.v(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            scale=1.0,
-            mask=position_bias,
-        )
-        return self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
-
-
-class T5AttentionWithRelativeAttentionBias2(nn.Module):
-    """T5Attention (modeling_t5.py:176)."""
-
-    def __init__(self):
-        super().__init__()
-        self.q = nn.Linear(32, 32, bias=False)
-        self.k = nn.Linear(32, 32, bias=False)
-        self.v = nn.Linear(32, 32, bias=False)
-        self.o = nn.Linear(32, 32, bias=False)
-        self.relative_attention_bias = nn.Embedding(32, 4)
-
-    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        B, T, _ = x.shape
-        positions = mx.arange(T, dtype=mx.int64)
-        positions = positions[None] - positions[:, None]
-        positions = -mx.minimum(positions, mx.zeros_like(positions))
-        h = (mx.log(positions.astype(mx.float32) / 16) / 2.0794415416798357 * 16).astype(mx.int64)
-        position_bias = self.relative_attention_bias(
-            mx.where(positions < 16, positions, mx.minimum(h + 16, 31))
-        )[:, :, None]
-        h = mx.where(
-            mx.tri(T, T, dtype=mx.bool_)[..., None, None], position_bias, mx.finfo(mx.float32).min
-        )
-        mask = h.transpose(2, 3, 0, 1)
-        out = mx.fast.scaled_dot_product_attention(
-            self.q(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            self.k(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            self.v(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            scale=1.0,
-            mask=mask,
-        )
-        attn_output = self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
-        return (mask, attn_output)
-
-
-class T5Attention2(nn.Module):
-    """T5Attention (modeling_t5.py:176)."""
-
-    def __init__(self):
-        super().__init__()
-        self.q = nn.Linear(32, 32, bias=False)
-        self.k = nn.Linear(32, 32, bias=False)
-        self.v = nn.Linear(32, 32, bias=False)
-        self.o = nn.Linear(32, 32, bias=False)
-
-    def __call__(self, x: mx.array, key_value: mx.array) -> mx.array:
+    def __call__(
+        self, x: mx.array, key_value: mx.array | None = None, position_bias: mx.array | None = None
+    ) -> mx.array:
+        if key_value is None:
+            key_value = x
         B, T, _ = x.shape
         S = key_value.shape[1]
         out = mx.fast.scaled_dot_product_attention(
@@ -115,6 +30,7 @@ class T5Attention2(nn.Module):
             self.k(key_value).reshape(B, S, -1, 8).transpose(0, 2, 1, 3),
             self.v(key_value).reshape(B, S, -1, 8).transpose(0, 2, 1, 3),
             scale=1.0,
+            mask=position_bias,
         )
         return self.o(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
@@ -136,39 +52,11 @@ class T5LayerSelfAttention(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.SelfAttention = T5AttentionWithRelativeAttentionBias()
-        self.layer_norm = nn.RMSNorm(32, eps=1e-06)
-
-    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        position_bias, attn_output = self.SelfAttention(self.layer_norm(x))
-        attention_output = x + attn_output
-        return (position_bias, attention_output)
-
-
-class T5LayerSelfAttention2(nn.Module):
-    """T5LayerSelfAttention (modeling_t5.py:372)."""
-
-    def __init__(self):
-        super().__init__()
         self.SelfAttention = T5Attention()
         self.layer_norm = nn.RMSNorm(32, eps=1e-06)
 
     def __call__(self, x: mx.array, position_bias: mx.array) -> mx.array:
-        return x + self.SelfAttention(self.layer_norm(x), position_bias)
-
-
-class T5LayerSelfAttention3(nn.Module):
-    """T5LayerSelfAttention (modeling_t5.py:372)."""
-
-    def __init__(self):
-        super().__init__()
-        self.SelfAttention = T5AttentionWithRelativeAttentionBias2()
-        self.layer_norm = nn.RMSNorm(32, eps=1e-06)
-
-    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        mask, attn_output = self.SelfAttention(self.layer_norm(x))
-        attention_output = x + attn_output
-        return (mask, attention_output)
+        return x + self.SelfAttention(self.layer_norm(x), position_bias=position_bias)
 
 
 class T5LayerFF(nn.Module):
@@ -188,58 +76,31 @@ class T5LayerCrossAttention(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.EncDecAttention = T5Attention2()
+        self.EncDecAttention = T5Attention()
         self.layer_norm = nn.RMSNorm(32, eps=1e-06)
 
     def __call__(self, x: mx.array, key_value: mx.array) -> mx.array:
         return x + self.EncDecAttention(self.layer_norm(x), key_value)
 
 
-class T5Block(nn.Module):
+class T5EncoderBlock(nn.Module):
     """T5Block (modeling_t5.py:435)."""
 
     def __init__(self):
         super().__init__()
         self.layer = [T5LayerSelfAttention(), T5LayerFF()]
 
-    def __call__(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        position_bias, attention_output = self.layer[0](x)
-        attention_output = self.layer[1](attention_output)
-        return (position_bias, attention_output)
-
-
-class T5Block2(nn.Module):
-    """T5Block (modeling_t5.py:435)."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = [T5LayerSelfAttention2(), T5LayerFF()]
-
     def __call__(self, x: mx.array, position_bias: mx.array) -> mx.array:
         x = self.layer[0](x, position_bias)
         return self.layer[1](x)
 
 
-class T5Block3(nn.Module):
+class T5DecoderBlock(nn.Module):
     """T5Block (modeling_t5.py:435)."""
 
     def __init__(self):
         super().__init__()
-        self.layer = [T5LayerSelfAttention3(), T5LayerCrossAttention(), T5LayerFF()]
-
-    def __call__(self, x: mx.array, encoder_hidden: mx.array) -> tuple[mx.array, mx.array]:
-        mask, attention_output = self.layer[0](x)
-        attention_output = self.layer[1](attention_output, encoder_hidden)
-        attention_output = self.layer[2](attention_output)
-        return (mask, attention_output)
-
-
-class T5Block4(nn.Module):
-    """T5Block (modeling_t5.py:435)."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = [T5LayerSelfAttention2(), T5LayerCrossAttention(), T5LayerFF()]
+        self.layer = [T5LayerSelfAttention(), T5LayerCrossAttention(), T5LayerFF()]
 
     def __call__(self, x: mx.array, mask: mx.array, encoder_hidden: mx.array) -> mx.array:
         x = self.layer[0](x, mask)
@@ -247,31 +108,54 @@ class T5Block4(nn.Module):
         return self.layer[2](x)
 
 
-class T5Stack(nn.Module):
+class T5EncoderStack(nn.Module):
     """T5Stack (modeling_t5.py:640)."""
 
     def __init__(self):
         super().__init__()
-        self.block = [T5Block(), T5Block2()]
+        self.block = [T5EncoderBlock() for _ in range(2)]
         self.final_layer_norm = nn.RMSNorm(32, eps=1e-06)
+        self.relative_attention_bias = nn.Embedding(32, 4)
 
-    def __call__(self, input_ids: mx.array) -> mx.array:
-        position_bias, x = self.block[0](input_ids)
-        x = self.block[1](x, position_bias)
+    def __call__(self, x: mx.array) -> mx.array:
+        T = x.shape[1]
+        positions = mx.arange(T)
+        positions = positions[None] - positions[:, None]
+        h = mx.abs(positions)
+        y = (mx.log(h.astype(mx.float32) / 8) / 2.772588722239781 * 8).astype(mx.int64) + 8
+        relative_attention_bias = self.relative_attention_bias(
+            (positions > 0).astype(mx.int64) * 16 + mx.where(h < 8, h, mx.minimum(y, 15))
+        )
+        position_bias = relative_attention_bias.transpose(2, 0, 1)[None]
+        for layer in self.block:
+            x = layer(x, position_bias)
         return self.final_layer_norm(x)
 
 
-class T5Stack2(nn.Module):
+class T5DecoderStack(nn.Module):
     """T5Stack (modeling_t5.py:640)."""
 
     def __init__(self):
         super().__init__()
-        self.block = [T5Block3(), T5Block4()]
+        self.block = [T5DecoderBlock() for _ in range(2)]
         self.final_layer_norm = nn.RMSNorm(32, eps=1e-06)
+        self.relative_attention_bias = nn.Embedding(32, 4)
 
     def __call__(self, x: mx.array, encoder_hidden: mx.array) -> mx.array:
-        mask, x = self.block[0](x, encoder_hidden)
-        x = self.block[1](x, mask, encoder_hidden)
+        T = x.shape[1]
+        positions = mx.arange(T, dtype=mx.int64)
+        positions = positions[None] - positions[:, None]
+        positions = -mx.minimum(positions, mx.zeros_like(positions))
+        h = (mx.log(positions.astype(mx.float32) / 16) / 2.0794415416798357 * 16).astype(mx.int64)
+        position_bias = self.relative_attention_bias(
+            mx.where(positions < 16, positions, mx.minimum(h + 16, 31))
+        )[:, :, None]
+        h = mx.where(
+            mx.tri(T, T, dtype=mx.bool_)[..., None, None], position_bias, -3.4028234663852886e38
+        )
+        mask = h.transpose(2, 3, 0, 1)
+        for layer in self.block:
+            x = layer(x, mask, encoder_hidden)
         return self.final_layer_norm(x)
 
 
@@ -281,8 +165,8 @@ class T5ForConditionalGeneration(nn.Module):
     def __init__(self):
         super().__init__()
         self.shared = nn.Embedding(50, 32)
-        self.encoder = T5Stack()
-        self.decoder = T5Stack2()
+        self.encoder = T5EncoderStack()
+        self.decoder = T5DecoderStack()
 
     def __call__(self, input_ids: mx.array, decoder_input_ids: mx.array) -> dict[str, mx.array]:
         """Takes and gives:

@@ -17,7 +17,7 @@ class ViTPatchEmbeddings(nn.Module):
 
     def __call__(self, pixel_values: mx.array) -> mx.array:
         B = pixel_values.shape[0]
-        return self.projection(pixel_values.transpose(0, 2, 3, 1)).reshape(B, 9, 32)
+        return self.projection(pixel_values).reshape(B, 9, 32)
 
 
 class ViTAttention(nn.Module):
@@ -31,14 +31,14 @@ class ViTAttention(nn.Module):
         self.o_proj = nn.Linear(32, 32)
 
     def __call__(self, x: mx.array) -> mx.array:
-        B = x.shape[0]
+        B, T, _ = x.shape
         out = mx.fast.scaled_dot_product_attention(
-            self.q_proj(x).reshape(B, 10, -1, 8).transpose(0, 2, 1, 3),
-            self.k_proj(x).reshape(B, 10, -1, 8).transpose(0, 2, 1, 3),
-            self.v_proj(x).reshape(B, 10, -1, 8).transpose(0, 2, 1, 3),
+            self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.k_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
+            self.v_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
             scale=8**-0.5,
         )
-        return self.o_proj(out.transpose(0, 2, 1, 3).reshape(B, 10, -1))
+        return self.o_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
 
 class ViTMLP(nn.Module):
@@ -112,7 +112,7 @@ class ViTForImageClassification(nn.Module):
 
     def __call__(self, pixel_values: mx.array) -> dict[str, mx.array]:
         """pixel_values: float32[B, 3, 24, 24] -> float32[B, 6]"""
-        return {"logits": self.classifier(self.vit(pixel_values)[:, 0])}
+        return {"logits": self.classifier(self.vit(pixel_values.transpose(0, 2, 3, 1))[:, 0])}
 
 
 def load(path: str | Path = Path(__file__).parent) -> ViTForImageClassification:

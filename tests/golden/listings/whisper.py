@@ -11,63 +11,25 @@ import mlx.nn as nn
 class WhisperAttention(nn.Module):
     """WhisperAttention (modeling_whisper.py:242)."""
 
-    def __init__(self):
+    def __init__(self, mask: str | None = None):
         super().__init__()
+        self.mask = mask
         self.k_proj = nn.Linear(32, 32, bias=False)
         self.v_proj = nn.Linear(32, 32)
         self.q_proj = nn.Linear(32, 32)
         self.out_proj = nn.Linear(32, 32)
 
-    def __call__(self, x: mx.array) -> mx.array:
-        B = x.shape[0]
-        out = mx.fast.scaled_dot_product_attention(
-            self.q_proj(x).reshape(B, 20, -1, 8).transpose(0, 2, 1, 3),
-            self.k_proj(x).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
-            self.v_proj(x).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
-            scale=8**-0.5,
-        )
-        return self.out_proj(out.transpose(0, 2, 1, 3).reshape(B, 20, -1))
-
-
-class WhisperAttention2(nn.Module):
-    """WhisperAttention (modeling_whisper.py:242)."""
-
-    def __init__(self):
-        super().__init__()
-        self.k_proj = nn.Linear(32, 32, bias=False)
-        self.v_proj = nn.Linear(32, 32)
-        self.q_proj = nn.Linear(32, 32)
-        self.out_proj = nn.Linear(32, 32)
-
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, key_value: mx.array | None = None) -> mx.array:
+        if key_value is None:
+            key_value = x
         B, T, _ = x.shape
+        S = key_value.shape[1]
         out = mx.fast.scaled_dot_product_attention(
             self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            self.k_proj(x).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
-            self.v_proj(x).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
+            self.k_proj(key_value).reshape(B, S, -1, 8).transpose(0, 2, 1, 3),
+            self.v_proj(key_value).reshape(B, S, -1, 8).transpose(0, 2, 1, 3),
             scale=8**-0.5,
-            mask="causal",
-        )
-        return self.out_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
-
-
-class WhisperAttention3(nn.Module):
-    """WhisperAttention (modeling_whisper.py:242)."""
-
-    def __init__(self):
-        super().__init__()
-        self.k_proj = nn.Linear(32, 32, bias=False)
-        self.v_proj = nn.Linear(32, 32)
-        self.q_proj = nn.Linear(32, 32)
-        self.out_proj = nn.Linear(32, 32)
-
-    def __call__(self, x: mx.array, key_value: mx.array) -> mx.array:
-        B, T, _ = x.shape
-        out = mx.fast.scaled_dot_product_attention(
-            self.q_proj(x).reshape(B, T, -1, 8).transpose(0, 2, 1, 3),
-            self.k_proj(key_value).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
-            self.v_proj(key_value).reshape(B, -1, 4, 8).transpose(0, 2, 1, 3),
-            scale=8**-0.5,
+            mask=self.mask,
         )
         return self.out_proj(out.transpose(0, 2, 1, 3).reshape(B, T, -1))
 
@@ -104,9 +66,9 @@ class WhisperDecoderLayer(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.self_attn = WhisperAttention2()
+        self.self_attn = WhisperAttention(mask="causal")
         self.self_attn_layer_norm = nn.LayerNorm(32)
-        self.encoder_attn = WhisperAttention3()
+        self.encoder_attn = WhisperAttention()
         self.encoder_attn_layer_norm = nn.LayerNorm(32)
         self.fc1 = nn.Linear(32, 48)
         self.fc2 = nn.Linear(48, 32)
@@ -130,9 +92,9 @@ class WhisperEncoder(nn.Module):
         self.layer_norm = nn.LayerNorm(32)
 
     def __call__(self, input_features: mx.array) -> mx.array:
-        x = nn.gelu(
-            self.conv2(nn.gelu(self.conv1(input_features.transpose(0, 2, 1))))
-        ) + self.embed_positions(mx.arange(20))
+        x = nn.gelu(self.conv2(nn.gelu(self.conv1(input_features)))) + self.embed_positions(
+            mx.arange(20)
+        )
         for layer in self.layers:
             x = layer(x)
         return self.layer_norm(x)
@@ -169,7 +131,7 @@ class WhisperModel(nn.Module):
     ) -> tuple[mx.array, mx.array]:
         encoder_outputs = self.encoder(input_features)
         decoder_outputs = self.decoder(decoder_input_ids, encoder_outputs)
-        return (encoder_outputs, decoder_outputs)
+        return encoder_outputs, decoder_outputs
 
 
 class WhisperForConditionalGeneration(nn.Module):
@@ -187,7 +149,7 @@ class WhisperForConditionalGeneration(nn.Module):
         decoder_input_ids: int64[B, T]
         -> float32[B, T, 50], float32[B, 20, 32]
         """
-        x, h = self.model(input_features, decoder_input_ids)
+        x, h = self.model(input_features.transpose(0, 2, 1), decoder_input_ids)
         lm_logits = self.model.decoder.embed_tokens.as_linear(h)
         return {"logits": lm_logits, "encoder_last_hidden_state": x}
 
