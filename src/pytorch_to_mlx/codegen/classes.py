@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from pytorch_to_mlx.codegen import constructors
 from pytorch_to_mlx.codegen.attributes import Attributes
+from pytorch_to_mlx.codegen.context import Context, Method
 from pytorch_to_mlx.codegen.homes import Homes, leaf
 from pytorch_to_mlx.codegen.library import library_classes
 from pytorch_to_mlx.codegen.loops import loop_single, trim_slices
 from pytorch_to_mlx.codegen.merge import merge_variants
-from pytorch_to_mlx.codegen.methods import Context, Method
 from pytorch_to_mlx.codegen.names import argument, class_name, unique
 from pytorch_to_mlx.codegen.queries import in_order, is_slot
 from pytorch_to_mlx.codegen.regions import Region
@@ -192,7 +192,10 @@ class ClassBuilder:
         for module in group:
             module.class_def = code
             module.values = [c.value for c in _constants(module)]
-        labels = _labels(group[0], {c.name: c.parameters for c in self.classes})
+        by_position = {
+            c.name: [p for p in c.parameters if p not in c.defaults] for c in self.classes
+        }
+        labels = _labels(group[0], by_position)
         options = {i for i, c in enumerate(_constants(group[0])) if "label" in c.__dict__}
         columns = list(enumerate(zip(*(m.values for m in group), strict=True)))
         columns.sort(key=lambda c: any(isinstance(v, Unset) for v in c[1]))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import permutations
 from typing import Protocol, TypeVar
 
-from pytorch_to_mlx.codegen.methods import Method
+from pytorch_to_mlx.codegen.context import Method
 from pytorch_to_mlx.codegen.queries import in_order, is_slot
 from pytorch_to_mlx.codegen.unify import Form, unify
 
@@ -44,12 +44,12 @@ def merge_variants(
             return groups
 
 
-def _distance(a: Sequence[Module], b: Sequence[Module]) -> tuple[int, int]:
-    """Pairs with equal arguments come first, then those of which the first has more."""
+def _distance(a: Sequence[Module], b: Sequence[Module]) -> tuple[bool, int, int]:
+    """The order to try pairs in: first has more children; equal arguments; first has more."""
     if not a[0].methods or not b[0].methods:
-        return (2, 0)
+        return (True, 2, 0)
     mine, theirs = len(a[0].methods[0].arguments), len(b[0].methods[0].arguments)
-    return (abs(mine - theirs), theirs - mine)
+    return (len(a[0].init) <= len(b[0].init), abs(mine - theirs), theirs - mine)
 
 
 def _merge(a: list[M], b: list[M], bodies: Sequence[Method], skeleton: Callable[[M], str]) -> bool:
@@ -72,7 +72,7 @@ def _merge(a: list[M], b: list[M], bodies: Sequence[Method], skeleton: Callable[
         renames[m.path] = found.renamed
     old = {m.path: g[0].methods[0].arguments for g in (a, b) for m in g}
     new = forms[0][1].method.arguments
-    if not _calls_agree(bodies, renames, old):
+    if not _calls_agree(bodies, renames, old, new):
         return False
     before = [(m, m.init, m.methods) for m, _ in forms]
     for m, form in forms:
@@ -113,13 +113,15 @@ def _calls(bodies: Iterable[Method], renames: Renames) -> list[ast.Call]:
     ]
 
 
-def _calls_agree(bodies: Iterable[Method], renames: Renames, old: dict[str, list[str]]) -> bool:
-    """Whether each call (one in a loop is of several modules) changes in one way."""
+def _calls_agree(
+    bodies: Iterable[Method], renames: Renames, old: dict[str, list[str]], new: list[str]
+) -> bool:
+    """Whether each call (one in a loop is of several modules) changes in one way, or not at all."""
     for call in _calls(bodies, renames):
-        ways = {
-            tuple(renames[p][n] for n in old[p]) if p in renames else ()
-            for p in call.__dict__["paths"]
-        }
+        ways: set[tuple[str, ...]] = set()
+        for path in call.__dict__["paths"]:
+            way = tuple(renames[path][n] for n in old[path]) if path in renames else ()
+            ways.add(() if way == tuple(new[: len(way)]) else way)
         if len(ways) > 1:
             return False
     return True

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ast
 import copy
-from dataclasses import dataclass, field
 from typing import Any
 
 import sympy
 
 from pytorch_to_mlx.codegen import forms
-from pytorch_to_mlx.codegen.attributes import Attributes
+from pytorch_to_mlx.codegen.context import Context, Method
 from pytorch_to_mlx.codegen.control import ControlFlow
 from pytorch_to_mlx.codegen.expressions import Renderer, attribute_chain, name
-from pytorch_to_mlx.codegen.homes import Homes, leaf
+from pytorch_to_mlx.codegen.homes import leaf
 from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, shorten
 from pytorch_to_mlx.codegen.loops import fold_loops, return_directly
 from pytorch_to_mlx.codegen.names import argument, unique
@@ -29,40 +28,12 @@ from pytorch_to_mlx.codegen.root_inputs import argument_names, root_arguments
 from pytorch_to_mlx.codegen.size_names import names_in
 from pytorch_to_mlx.codegen.sizes import Sizes
 from pytorch_to_mlx.codegen.source_names import assigned_names, enclosing_class
-from pytorch_to_mlx.graph import Graph, Node, Param, Tree, Value
+from pytorch_to_mlx.graph import Node, Tree, Value
 
 # An expression is written inside another one while it stays below these.
 MAX_WIDTH = 76
 MAX_CALLS = 6
 MAX_IN_DICT = 70  # of a value in a dict that is returned
-
-
-@dataclass
-class Method:
-    """A rendered call: arguments, statements, and what the caller must add for sizes
-    (``extra``).
-    """
-
-    region: Region
-    arguments: list[str]
-    body: list[ast.stmt]
-    extra: list[sympy.Expr] = field(default_factory=list)
-    called: list[tuple[str, str]] = field(default_factory=list)
-    name: str = "__call__"
-    optional: dict[str, str] = field(default_factory=dict)  # with what is taken instead, if any
-
-
-@dataclass
-class Context:
-    """What all methods of a model share."""
-
-    graph: Graph
-    homes: Homes
-    attributes: Attributes
-    param_of: dict[Value, Param]
-    methods: dict[Region, Method] = field(default_factory=dict)
-    method_names: dict[Region, str] = field(default_factory=dict)
-    used_ops: set[str] = field(default_factory=set)
 
 
 class MethodWriter:

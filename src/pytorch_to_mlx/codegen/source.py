@@ -12,10 +12,11 @@ import sympy
 
 from pytorch_to_mlx.codegen.attributes import Attributes
 from pytorch_to_mlx.codegen.classes import ClassBuilder, ClassCode, class_ast
+from pytorch_to_mlx.codegen.context import Context, Method
 from pytorch_to_mlx.codegen.expressions import constant
 from pytorch_to_mlx.codegen.homes import Homes, find_homes, leaf
 from pytorch_to_mlx.codegen.library import library_source
-from pytorch_to_mlx.codegen.methods import Context, Method, MethodWriter
+from pytorch_to_mlx.codegen.methods import MethodWriter
 from pytorch_to_mlx.codegen.regions import Region, build_regions
 from pytorch_to_mlx.codegen.size_names import name_sizes, names_of
 from pytorch_to_mlx.codegen.source_names import class_line

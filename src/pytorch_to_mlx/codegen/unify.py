@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pytorch_to_mlx.codegen.methods import Method
+from pytorch_to_mlx.codegen.context import Method
 from pytorch_to_mlx.codegen.names import unique
 from pytorch_to_mlx.codegen.queries import in_order, is_slot
 
@@ -238,7 +238,7 @@ class _Pair:
             self._same(a.args[0], b)
             return True
         text = ast.unparse(a.func)
-        if text in _ACTIVATIONS and self.activation in ("", text) and isinstance(b, ast.Call):
+        if text in _ACTIVATIONS and self.activation in ("", text) and isinstance(b, ast.expr):
             self._same(a.args[0], b)
             self.activation = text
             a.__dict__["origin"].func = ast.parse("self.activation", mode="eval").body

@@ -23,13 +23,13 @@ class ConvNextEmbeddings(nn.Module):
 class ConvNextLayer(nn.Module):
     """ConvNextLayer (modeling_convnext.py:114)."""
 
-    def __init__(self, in_channels: int, output_dims: int):
+    def __init__(self, dim: int, hidden_dim: int):
         super().__init__()
-        self.dwconv = nn.Conv2d(in_channels, in_channels, 7, padding=3, groups=in_channels)
-        self.layernorm = nn.LayerNorm(in_channels, eps=1e-06)
-        self.pwconv1 = nn.Linear(in_channels, output_dims)
-        self.pwconv2 = nn.Linear(output_dims, in_channels)
-        self.layer_scale_parameter = mx.zeros((in_channels,))
+        self.dwconv = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.layernorm = nn.LayerNorm(dim, eps=1e-06)
+        self.pwconv1 = nn.Linear(dim, hidden_dim)
+        self.pwconv2 = nn.Linear(hidden_dim, dim)
+        self.layer_scale_parameter = mx.zeros((dim,))
 
     def __call__(self, features: mx.array) -> mx.array:
         x = self.layer_scale_parameter * self.pwconv2(
@@ -44,18 +44,21 @@ class ConvNextStage(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        output_dims: int,
+        out_channels: int,
+        hidden_dim: int,
         num_layers: int,
-        dims: int,
         downsampling_layer: bool = True,
     ):
         super().__init__()
         self.downsampling_layer = (
-            [nn.LayerNorm(dims, eps=1e-06), nn.Conv2d(dims, in_channels, 2, stride=2)]
+            [
+                nn.LayerNorm(in_channels, eps=1e-06),
+                nn.Conv2d(in_channels, out_channels, 2, stride=2),
+            ]
             if downsampling_layer
             else []
         )
-        self.layers = [ConvNextLayer(in_channels, output_dims) for _ in range(num_layers)]
+        self.layers = [ConvNextLayer(out_channels, hidden_dim) for _ in range(num_layers)]
 
     def __call__(self, features: mx.array) -> mx.array:
         for layer in self.downsampling_layer:
@@ -72,10 +75,10 @@ class ConvNextEncoder(nn.Module):
         super().__init__()
         self.stages = [
             ConvNextStage(
-                in_channels=8, output_dims=32, num_layers=2, dims=8, downsampling_layer=False
+                in_channels=8, out_channels=8, hidden_dim=32, num_layers=2, downsampling_layer=False
             ),
-            ConvNextStage(in_channels=16, output_dims=64, num_layers=2, dims=8),
-            ConvNextStage(in_channels=24, output_dims=96, num_layers=1, dims=16),
+            ConvNextStage(in_channels=8, out_channels=16, hidden_dim=64, num_layers=2),
+            ConvNextStage(in_channels=16, out_channels=24, hidden_dim=96, num_layers=1),
         ]
 
     def __call__(self, x: mx.array) -> mx.array:

@@ -43,38 +43,23 @@ class MaxPool(nn.Module):
 class ResNetConvLayer(nn.Module):
     """ResNetConvLayer (modeling_resnet.py:39)."""
 
-    def __init__(self):
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 8, 7, stride=2, padding=3)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return nn.relu(self.convolution(x.transpose(0, 2, 3, 1)))
-
-
-class ResNetConvLayer2(nn.Module):
-    """ResNetConvLayer (modeling_resnet.py:39)."""
-
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        padding: int,
+        activation: bool = True,
     ):
         super().__init__()
         self.convolution = nn.Conv2d(
             in_channels, out_channels, kernel_size, stride=stride, padding=padding
         )
+        self.activation = nn.relu if activation else nn.Identity()
 
     def __call__(self, x: mx.array) -> mx.array:
-        return nn.relu(self.convolution(x))
-
-
-class ResNetConvLayer3(nn.Module):
-    """ResNetConvLayer (modeling_resnet.py:39)."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.convolution = nn.Conv2d(in_channels, out_channels, 1)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.convolution(x)
+        return self.activation(self.convolution(x))
 
 
 class ResNetShortCut(nn.Module):
@@ -93,7 +78,9 @@ class ResNetEmbeddings(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.embedder = ResNetConvLayer()
+        self.embedder = ResNetConvLayer(
+            in_channels=3, out_channels=8, kernel_size=7, stride=2, padding=3
+        )
         self.pooler = MaxPool((3, 3), stride=(2, 2), padding=(1, 1))
 
     def __call__(self, pixel_values: mx.array) -> mx.array:
@@ -103,25 +90,41 @@ class ResNetEmbeddings(nn.Module):
 class ResNetBottleNeckLayer(nn.Module):
     """ResNetBottleNeckLayer (modeling_resnet.py:139)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, hidden_channels: int):
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        stride: int,
+        out_channels: int,
+        shortcut: bool = True,
+    ):
         super().__init__()
-        self.shortcut = ResNetShortCut(in_channels, out_channels, stride)
+        self.shortcut = (
+            ResNetShortCut(in_channels, out_channels, stride) if shortcut else nn.Identity()
+        )
         self.layer = [
-            ResNetConvLayer2(
+            ResNetConvLayer(
                 in_channels=in_channels,
                 out_channels=hidden_channels,
                 kernel_size=1,
                 stride=1,
                 padding=0,
             ),
-            ResNetConvLayer2(
+            ResNetConvLayer(
                 in_channels=hidden_channels,
                 out_channels=hidden_channels,
                 kernel_size=3,
                 stride=stride,
                 padding=1,
             ),
-            ResNetConvLayer3(hidden_channels, out_channels),
+            ResNetConvLayer(
+                in_channels=hidden_channels,
+                out_channels=out_channels,
+                kernel_size=1,
+                stride=1,
+                padding=0,
+                activation=False,
+            ),
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -131,49 +134,25 @@ class ResNetBottleNeckLayer(nn.Module):
         return nn.relu(h + self.shortcut(x))
 
 
-class ResNetBottleNeckLayerWithoutShortcut(nn.Module):
-    """ResNetBottleNeckLayer (modeling_resnet.py:139)."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.layer = [
-            ResNetConvLayer2(
-                in_channels=in_channels,
-                out_channels=out_channels,
-                kernel_size=1,
-                stride=1,
-                padding=0,
-            ),
-            ResNetConvLayer2(
-                in_channels=out_channels,
-                out_channels=out_channels,
-                kernel_size=3,
-                stride=1,
-                padding=1,
-            ),
-            ResNetConvLayer3(out_channels, in_channels),
-        ]
-
-    def __call__(self, x: mx.array) -> mx.array:
-        h = x
-        for layer in self.layer:
-            h = layer(h)
-        return nn.relu(h + x)
-
-
 class ResNetStage(nn.Module):
     """ResNetStage (modeling_resnet.py:181)."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, hidden_channels: int):
+    def __init__(self, in_channels: int, hidden_channels: int, stride: int, out_channels: int):
         super().__init__()
         self.layers = [
             ResNetBottleNeckLayer(
                 in_channels=in_channels,
-                out_channels=out_channels,
-                stride=stride,
                 hidden_channels=hidden_channels,
+                stride=stride,
+                out_channels=out_channels,
             ),
-            ResNetBottleNeckLayerWithoutShortcut(out_channels, hidden_channels),
+            ResNetBottleNeckLayer(
+                in_channels=out_channels,
+                hidden_channels=hidden_channels,
+                stride=1,
+                out_channels=out_channels,
+                shortcut=False,
+            ),
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -188,11 +167,13 @@ class ResNetStage2(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = [
-            ResNetBottleNeckLayer(in_channels=32, out_channels=40, stride=2, hidden_channels=10)
+            ResNetBottleNeckLayer(in_channels=32, hidden_channels=10, stride=2, out_channels=40)
         ]
 
     def __call__(self, x: mx.array) -> mx.array:
-        return self.layers[0](x)
+        for layer in self.layers:
+            x = layer(x)
+        return x
 
 
 class ResNetEncoder(nn.Module):
@@ -201,8 +182,8 @@ class ResNetEncoder(nn.Module):
     def __init__(self):
         super().__init__()
         self.stages = [
-            ResNetStage(in_channels=8, out_channels=16, stride=1, hidden_channels=4),
-            ResNetStage(in_channels=16, out_channels=32, stride=2, hidden_channels=8),
+            ResNetStage(in_channels=8, hidden_channels=4, stride=1, out_channels=16),
+            ResNetStage(in_channels=16, hidden_channels=8, stride=2, out_channels=32),
             ResNetStage2(),
         ]
 
@@ -230,14 +211,16 @@ class ResNetForImageClassification(nn.Module):
     def __init__(self):
         super().__init__()
         self.resnet = ResNetModel()
-        self.classifier = [nn.Linear(40, 6)]
+        self.classifier = nn.Linear(40, 6)
 
     def __call__(self, pixel_values: mx.array) -> dict[str, mx.array]:
         """pixel_values: float32[B, 3, H, W] -> float32[B, 6]"""
         B = pixel_values.shape[0]
-        x = self.resnet(pixel_values).reshape(B, -1)
-        x = self.classifier[0](x)
-        return {"logits": x}
+        return {
+            "logits": self.classifier(
+                self.resnet(pixel_values.transpose(0, 2, 3, 1)).reshape(B, -1)
+            )
+        }
 
 
 def load(path: str | Path = Path(__file__).parent) -> ResNetForImageClassification:

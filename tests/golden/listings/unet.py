@@ -34,30 +34,16 @@ class ConvTransposeTiles(nn.Module):
         return y + self.bias if "bias" in self else y
 
 
-class DoubleConvWithoutSkip(nn.Module):
-    """DoubleConv (networks.py:10)."""
-
-    def __init__(self, dims: int):
-        super().__init__()
-        self.norm1 = nn.GroupNorm(4, dims, pytorch_compatible=True)
-        self.conv1 = nn.Conv2d(dims, dims, 3, padding=1)
-        self.norm2 = nn.GroupNorm(4, dims, pytorch_compatible=True)
-        self.conv2 = nn.Conv2d(dims, dims, 3, padding=1)
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.conv2(nn.silu(self.norm2(self.conv1(nn.silu(self.norm1(x)))))) + x
-
-
 class DoubleConv(nn.Module):
     """DoubleConv (networks.py:10)."""
 
-    def __init__(self, dims: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, skip: bool = True):
         super().__init__()
-        self.norm1 = nn.GroupNorm(4, dims, pytorch_compatible=True)
-        self.conv1 = nn.Conv2d(dims, out_channels, 3, padding=1)
+        self.norm1 = nn.GroupNorm(4, in_channels, pytorch_compatible=True)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm2 = nn.GroupNorm(4, out_channels, pytorch_compatible=True)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.skip = nn.Conv2d(dims, out_channels, 1)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1) if skip else nn.Identity()
 
     def __call__(self, x: mx.array) -> mx.array:
         return self.conv2(nn.silu(self.norm2(self.conv1(nn.silu(self.norm1(x)))))) + self.skip(x)
@@ -87,7 +73,7 @@ class Up(nn.Module):
         return self.block(mx.concatenate([skip, self.up(x)], axis=-1))
 
 
-class Up2(nn.Module):
+class UpWithConv2d(nn.Module):
     """Up (networks.py:43)."""
 
     def __init__(self):
@@ -106,10 +92,10 @@ class UNet(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
-        self.enter = DoubleConvWithoutSkip(8)
+        self.enter = DoubleConv(8, 8, skip=False)
         self.downs = [Down(8, 16), Down(16, 32)]
-        self.middle = DoubleConvWithoutSkip(32)
-        self.ups = [Up(), Up2()]
+        self.middle = DoubleConv(32, 32, skip=False)
+        self.ups = [Up(), UpWithConv2d()]
         self.norm = nn.GroupNorm(4, 8, pytorch_compatible=True)
         self.head = nn.Conv2d(8, 2, 1)
 
