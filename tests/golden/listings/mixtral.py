@@ -99,7 +99,7 @@ class MixtralSparseMoeBlock(nn.Module):
     def __call__(self, x: mx.array) -> mx.array:
         B, T, _ = x.shape
         x = x.reshape(-1, 32)
-        router_top_value, router_indices = topk(mx.softmax(self.gate(x), axis=-1), 2, -1)
+        router_top_value, router_indices = topk(mx.softmax(self.gate(x), axis=-1), 2)
         return self.experts(
             router_indices, x, router_top_value / mx.sum(router_top_value, axis=-1, keepdims=True)
         ).reshape(B, T, 32)
