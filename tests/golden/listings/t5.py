@@ -151,7 +151,7 @@ class T5DecoderStack(nn.Module):
             mx.where(positions < 16, positions, mx.minimum(h + 16, 31))
         )[:, :, None]
         h = mx.where(
-            mx.tri(T, T, dtype=mx.bool_)[..., None, None], position_bias, -3.4028234663852886e38
+            mx.tri(T, T, dtype=mx.bool_)[..., None, None], position_bias, mx.finfo(mx.float32).min
         )
         mask = h.transpose(2, 3, 0, 1)
         for layer in self.block:
