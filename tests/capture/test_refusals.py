@@ -131,3 +131,16 @@ def test_lines_of_libraries_are_not_the_users():
     with pytest.raises(CaptureError, match=r"np\.linalg\.norm") as caught:
         capture_module(Norm(), (torch.ones(3),))
     assert "test_refusals.py" in caught.value.origin
+
+
+class OtherWhenTraced(nn.Module):
+    """Attends causally only while it is traced, as libraries do that look at values of masks."""
+
+    def forward(self, x):
+        causal = torch.compiler.is_exporting()
+        return nn.functional.scaled_dot_product_attention(x, x, x, is_causal=causal)
+
+
+def test_attention_without_dropout_hides_no_wrong_trace():
+    captured = capture_module(OtherWhenTraced(), (torch.randn(2, 1, 5, 4),))
+    assert any("gives another output" in w for w in captured.warnings)

@@ -145,10 +145,20 @@ def draws_randomly(program: torch.export.ExportedProgram) -> bool:
 
     return any(
         torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        and not _drops_nothing(node)
         for sub in program.graph_module.modules()
         if isinstance(sub, torch.fx.GraphModule)
         for node in sub.graph.nodes
     )
+
+
+def _drops_nothing(node: Any) -> bool:
+    """Whether an op's only chance is a dropout that is off (attention at inference)."""
+    for position, argument in enumerate(node.target._schema.arguments):
+        if argument.name in ("dropout_p", "dropout"):
+            given = node.args[position] if position < len(node.args) else argument.default_value
+            return bool(node.kwargs.get(argument.name, given) == 0)
+    return False
 
 
 def module_reference(

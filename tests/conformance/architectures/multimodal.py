@@ -369,5 +369,14 @@ def paligemma() -> Case:
         text_config=text, image_token_id=IMAGE_TOKEN, image_token_index=IMAGE_TOKEN,
         projection_dim=32, hidden_size=32, vocab_size=VOCABULARY,
     )  # fmt: skip
+    pictured = with_image(4)
+
+    def inputs(batch: int, length: int, height: int, width: int) -> Inputs:
+        """The image is the prefix, which attends to all of itself."""
+        drawn = pictured(batch, length, height, width)
+        kinds = torch.ones_like(drawn["input_ids"])
+        kinds[:, :5] = 0
+        return {**drawn, "token_type_ids": kinds}
+
     module = made("PaliGemmaForConditionalGeneration", config)
-    return with_edges(module, with_image(4), TOGETHER, use_cache=False)
+    return with_edges(module, inputs, TOGETHER, use_cache=False)

@@ -72,7 +72,7 @@ def deit() -> Case:
 def beit() -> Case:
     options = {**ENCODER, "image_size": 32, "patch_size": 8, "use_relative_position_bias": True}
     module = made("BeitForImageClassification", "BeitConfig", **options, num_labels=7)
-    return of_any_size(module, (32, 16, 48), (48, 24, 64))
+    return of_any_size(module, (32, 33, 35), (36, 34, 37))
 
 
 @architecture("vision")
@@ -259,7 +259,7 @@ def levit() -> Case:
         "depths": [1, 1, 1], "key_dim": [8, 8, 8],
     }  # fmt: skip
     module = made("LevitForImageClassification", "LevitConfig", **options, num_labels=7)
-    return of_one_size(module, 64)
+    return of_any_size(module, (64, 62, 63), (60, 61, 59))
 
 
 @architecture("vision")
