@@ -72,7 +72,7 @@ def deit() -> Case:
 def beit() -> Case:
     options = {**ENCODER, "image_size": 32, "patch_size": 8, "use_relative_position_bias": True}
     module = made("BeitForImageClassification", "BeitConfig", **options, num_labels=7)
-    return of_any_size(module, (32, 33, 35), (36, 34, 37))
+    return of_any_size(module, (32, 16, 48), (48, 24, 64))
 
 
 @architecture("vision")
@@ -158,7 +158,7 @@ def timesformer() -> Case:
         module,
         inputs,
         {"batch": 2, "frames": 4, "height": 16, "width": 20},
-        others={"frames": (6, 8), "height": (17, 21), "width": (19, 22)},
+        others={"frames": (6, 8), "height": (17, 32), "width": (19, 22)},
         fixed={"pixel_values:2": VIDEO_FIXED["pixel_values:2"]},
     )
 
