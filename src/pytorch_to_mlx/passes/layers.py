@@ -23,7 +23,8 @@ from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes.base import PassReport
 
-# Up to this size a window's maximum is taken slice by slice (measured: benchmarks.variants).
+# Up to this size the maximum of windows that do not overlap is taken slice by slice (measured:
+# benchmarks.variants).
 MAX_TAPS = 8
 
 Plan = tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Value], str]
@@ -290,21 +291,12 @@ def _pool(kind: str) -> Callable[[Node, set[Value]], Plan | None]:
         config["padding"] = _spatial(a["padding"], rank)
         if config["stride"] == config["kernel_size"]:
             del config["stride"]
-        if kind == "Max" and max(a["kernel"]) <= MAX_TAPS:
-            return "ops.MaxPool", (a["x"],), _window_settings(a, rank), {}, ""
+        if kind == "Max" and "stride" not in config and not padded and max(a["kernel"]) <= MAX_TAPS:
+            kernel = tuple(a["kernel"]) * (rank if len(a["kernel"]) == 1 else 1)
+            return "ops.MaxPool", (a["x"],), {"kernel_size": kernel}, {}, ""
         return f"nn.{kind}Pool{rank}d", (a["x"],), config, {}, ""
 
     return plan
-
-
-def _window_settings(a: dict[str, Any], rank: int) -> dict[str, Any]:
-    """The constructor's arguments of ``ops.MaxPool``: tuples, what is usual left out."""
-    settings = {
-        name: tuple(a[key]) * (rank if len(a[key]) == 1 else 1)
-        for name, key in (("kernel_size", "kernel"), ("stride", "stride"), ("padding", "padding"))
-    }
-    usual = {"stride": settings["kernel_size"], "padding": (0,) * rank}
-    return {k: v for k, v in settings.items() if v != usual.get(k)}
 
 
 PLANNERS: dict[str, Callable[[Node, set[Value]], Plan | None]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import mlx.core as mx
@@ -10,32 +9,23 @@ import mlx.nn as nn
 
 
 class MaxPool(nn.Module):
-    """The maximum over windows of x [N, ..., C], axis by axis, as that of strided slices.
+    """The maximum over windows of x [N, ..., C] that lie side by side, one size a spatial axis.
 
-    The settings have one entry a spatial axis. (``nn.MaxPool2d`` reduces a view of all windows,
-    which takes longer.)
+    It is that of strided slices. (``nn.MaxPool2d`` reduces a view of all windows, which takes
+    longer.)
     """
 
-    def __init__(
-        self,
-        kernel_size: tuple[int, ...],
-        stride: tuple[int, ...] | None = None,
-        padding: tuple[int, ...] | None = None,
-    ):
+    def __init__(self, kernel_size: tuple[int, ...]):
         super().__init__()
-        padding = padding or (0,) * len(kernel_size)
-        self.axes = tuple(zip(kernel_size, stride or kernel_size, padding, strict=True))
+        self.kernel_size = kernel_size
 
     def __call__(self, x: mx.array) -> mx.array:
-        for axis, (kernel, stride, padding) in enumerate(self.axes, start=1):
+        for axis, kernel in enumerate(self.kernel_size, start=1):
             before = (slice(None),) * axis
-            if padding:
-                pads = [(padding, padding) if i == axis else (0, 0) for i in range(x.ndim)]
-                x = mx.pad(x, pads, constant_values=-math.inf)
-            span = (x.shape[axis] - kernel) // stride * stride + 1
-            y = x[before + (slice(0, span, stride),)]
+            end = x.shape[axis] // kernel * kernel
+            y = x[before + (slice(0, end, kernel),)]
             for tap in range(1, kernel):
-                y = mx.maximum(y, x[before + (slice(tap, tap + span, stride),)])
+                y = mx.maximum(y, x[before + (slice(tap, end, kernel),)])
             x = y
         return x
 

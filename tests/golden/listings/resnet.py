@@ -2,42 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
-
-
-class MaxPool(nn.Module):
-    """The maximum over windows of x [N, ..., C], axis by axis, as that of strided slices.
-
-    The settings have one entry a spatial axis. (``nn.MaxPool2d`` reduces a view of all windows,
-    which takes longer.)
-    """
-
-    def __init__(
-        self,
-        kernel_size: tuple[int, ...],
-        stride: tuple[int, ...] | None = None,
-        padding: tuple[int, ...] | None = None,
-    ):
-        super().__init__()
-        padding = padding or (0,) * len(kernel_size)
-        self.axes = tuple(zip(kernel_size, stride or kernel_size, padding, strict=True))
-
-    def __call__(self, x: mx.array) -> mx.array:
-        for axis, (kernel, stride, padding) in enumerate(self.axes, start=1):
-            before = (slice(None),) * axis
-            if padding:
-                pads = [(padding, padding) if i == axis else (0, 0) for i in range(x.ndim)]
-                x = mx.pad(x, pads, constant_values=-math.inf)
-            span = (x.shape[axis] - kernel) // stride * stride + 1
-            y = x[before + (slice(0, span, stride),)]
-            for tap in range(1, kernel):
-                y = mx.maximum(y, x[before + (slice(tap, tap + span, stride),)])
-            x = y
-        return x
 
 
 class ResNetConvLayer(nn.Module):
@@ -81,7 +49,7 @@ class ResNetEmbeddings(nn.Module):
         self.embedder = ResNetConvLayer(
             in_channels=3, out_channels=8, kernel_size=7, stride=2, padding=3
         )
-        self.pooler = MaxPool((3, 3), stride=(2, 2), padding=(1, 1))
+        self.pooler = nn.MaxPool2d(3, stride=2, padding=1)
 
     def __call__(self, pixel_values: mx.array) -> mx.array:
         return self.pooler(self.embedder(pixel_values))
