@@ -92,7 +92,7 @@ STEPS: dict[str, Step] = {
     "earlier": lambda m, x, seen: x + seen[len(seen) // 2],
     "product": lambda m, x, seen: torch.tanh(x) * torch.sigmoid(seen[-1]),
     "buffer": lambda m, x, _: x + m.offset * m.scale,
-    "tied": lambda m, x, _: F.linear(x, m.own.weight) / 2,
+    "tied": lambda m, x, _: F.linear(x, m.linear.weight) / 2,
     "embedding": lambda m, x, seen: x + m.embedding((seen[0][..., 0] > 0).long() + 2),
     "position": lambda m, x, _: x + torch.sin(torch.arange(x.shape[1])[:, None] * 0.3),
     "last": lambda m, x, _: x + x[:, -1:],
@@ -113,7 +113,6 @@ class Chain(nn.Module):
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH), nn.Tanh()) for _ in range(3)
         )
-        self.own = nn.Linear(WIDTH, WIDTH, bias=False)
         self.norm = nn.LayerNorm(WIDTH)
         self.conv = nn.Conv1d(WIDTH, WIDTH, 3, padding=1, groups=2)
         self.batch_norm = nn.BatchNorm1d(WIDTH)

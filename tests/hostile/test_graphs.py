@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import pytorch_to_mlx as p2m
 from tests.golden.compare import assert_same, run_torch
@@ -45,18 +46,35 @@ def test_chains(tmp_path: Path, steps: list[str], seed: int) -> None:
             assert_same(converted(y), run_torch(module, y), 1e-3)
 
 
-@pytest.mark.xfail(reason="a layer's weight used again without its bias gets a layer in that layer")
-def test_a_layers_weight_without_its_bias() -> None:
-    class Again(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = torch.nn.Linear(WIDTH, WIDTH)
+class Again(nn.Module):
+    """Weights of layers beside the layers themselves: some of them, or with another setting."""
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.linear(self.linear(x), self.linear.weight)
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.conv = nn.Conv1d(WIDTH, WIDTH, 3, padding=1)
+        self.table = nn.Embedding(3, WIDTH)
+        self.out = nn.Linear(WIDTH, 3)
+        self.out.weight = self.table.weight
 
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        weight, bias = self.norm.weight, self.norm.bias
+        linear = F.linear(self.linear(F.linear(x, self.linear.weight)), self.linear.weight)
+        norm = F.layer_norm(self.norm(x), (WIDTH,), weight)
+        norm = norm + F.layer_norm(x, (WIDTH,), weight, bias, 1e-3)
+        wide = x[..., None].expand(-1, -1, 5)
+        conv = F.conv1d(self.conv(wide), self.conv.weight)
+        return linear, norm, conv, self.out(self.table((x > 0).long()).sum(1))
+
+
+def test_weights_of_layers_used_again() -> None:
+    torch.manual_seed(0)
     module, x = Again().eval(), torch.randn(2, WIDTH)
-    assert_same(p2m.convert(module, (x,))(x), run_torch(module, x))
+    converted = p2m.convert(module, (x,))
+    assert_same(converted(x), run_torch(module, x))
+    assert "table.as_linear" in converted.code
+    assert converted.config["parameters"] == sum(p.numel() for p in module.parameters())
 
 
 def test_half_of_the_cases_reach_lowering(record_property: Any) -> None:

@@ -34,20 +34,32 @@ def run(graph: Graph, report: PassReport) -> None:
     """Replaces each structural call that an ``nn`` layer does."""
     weights = set(graph.param_of())
     _split_shared_biases(graph, weights)
+    planned = _planned(graph, weights)
+    sets = {frozenset(plan[3].values()) for *_, plan in planned}
     made: dict[tuple[Value, ...], tuple[str, dict[str, Any]]] = {}
-    for owner, node in list(graph.walk()):
-        planner = PLANNERS.get(node.target)
-        plan = planner(node, weights) if planner else None
-        if plan is None:
-            continue
+    for owner, node, plan in planned:
         target, args, config, params, method = plan
         key = tuple(params.values())
+        if key and target != "nn.Embedding" and any(frozenset(key) < other for other in sets):
+            report.refuse(node, "another layer holds these weights and more")
+            continue
         if key and made.setdefault(key, (target, config)) != (target, config):
             report.refuse(node, "another layer uses the same weights with other settings")
             continue
         _replace(owner, node, target, args, config, params, method)
         report.applied += 1
     _tie_embeddings(graph, report)
+
+
+def _planned(graph: Graph, weights: set[Value]) -> list[tuple[Graph, Node, Plan]]:
+    """Every call that a layer can do, with the graph that it is in."""
+    found = []
+    for owner, node in list(graph.walk()):
+        planner = PLANNERS.get(node.target)
+        plan = planner(node, weights) if planner else None
+        if plan is not None:
+            found.append((owner, node, plan))
+    return found
 
 
 def _replace(
@@ -70,18 +82,36 @@ def _replace(
 
 
 def _split_shared_biases(graph: Graph, weights: set[Value]) -> None:
-    """A bias that several linear layers share stays with the first; the others add it."""
+    """A bias that several linear layers share stays with the first; the others add it.
+
+    So does an output layer on an embedding's table, which stays one weight.
+    """
     owner: dict[Value, Value] = {}
+    tables = {
+        _bind(n, "weight ids", {})["weight"] for _, n in graph.walk() if n.target == "ops.embedding"
+    }
     for g, node in list(graph.walk()):
         if node.target != "ops.linear":
             continue
         a = _bind(node, "x weight bias", {"bias": None})
-        if a["bias"] not in weights or owner.setdefault(a["bias"], a["weight"]) is a["weight"]:
+        if a["bias"] not in weights:
             continue
+        first = owner.setdefault(a["bias"], a["weight"]) is a["weight"]
+        if first and a["weight"] not in tables:
+            continue
+        alone = _is_alone(g, node)
         with Builder(g) as builder, builder.before(node):
             y = call("ops.linear", a["x"], a["weight"]) + a["bias"]
+        if y.node is not None and alone:
+            y.node.scope = node.scope[:-1]  # no class for one addition
         g.replace(node.output, y)
         g.erase(node)
+
+
+def _is_alone(graph: Graph, node: Node) -> bool:
+    """Whether a module below the root does nothing but this call."""
+    inside = [n for n in graph.nodes if len(node.scope) > 1 and node.scope[-1] in n.scope]
+    return inside == [node]
 
 
 def _bind(node: Node, names: str, defaults: dict[str, Any]) -> dict[str, Any]:
