@@ -195,15 +195,19 @@ def _cast(
     """
     from pytorch_to_mlx.capture.cast import cast_inputs, cast_module, cast_program
 
-    if opened.module is None:
-        assert opened.exported_program is not None
-        opened.exported_program, notes = cast_program(opened.exported_program, dtype)
-        opened.notes += notes
-    else:
+    program = opened.exported_program
+    if opened.module is not None:
         tensors = [*opened.module.parameters(), *opened.module.buffers()]
+    else:
+        assert program is not None
+        tensors = list(program.state_dict.values())
     copied = sum(t.numel() for t in tensors) * (4 if dtype == "float32" else 2)
     memory.require(copied, f"a copy of the weights in {dtype}", _TOO_LARGE)
-    opened.module = cast_module(opened.module, dtype)
+    if opened.module is not None:
+        opened.module = cast_module(opened.module, dtype)
+    elif program is not None:
+        opened.exported_program, notes = cast_program(program, dtype)
+        opened.notes += notes
     return cast_inputs(tuple(args), dtype), cast_inputs(dict(kwargs), dtype)
 
 

@@ -77,6 +77,12 @@ def test_weights_of_layers_used_again() -> None:
     assert converted.config["parameters"] == sum(p.numel() for p in module.parameters())
 
 
+def test_views_of_what_torch_lays_out_otherwise_once_it_is_decomposed() -> None:
+    steps = "mask exp scalar roll causal causal position stack half batch_norm block view clamp"
+    module, x = Chain(steps.split()).eval(), torch.randn(2, 5, WIDTH)
+    assert_same(p2m.convert(module, (x,))(x), run_torch(module, x), 1e-3)
+
+
 def test_half_of_the_cases_reach_lowering(record_property: Any) -> None:
     TALLY.assert_half(record_property)
     assert TALLY.lowered == TALLY.cases, "a chain of plain steps was refused"

@@ -17,7 +17,7 @@ from pytorch_to_mlx.benchmark.run import run_benchmark
 from pytorch_to_mlx.benchmark.trees import with_batch
 from pytorch_to_mlx.errors import InputError, ValidationError
 from pytorch_to_mlx.package import arrays, trees
-from pytorch_to_mlx.package.run import import_model
+from pytorch_to_mlx.package.run import call_model, import_model
 from pytorch_to_mlx.progress import as_progress
 
 if TYPE_CHECKING:
@@ -190,7 +190,9 @@ class _Emitted(nn.Module):
         for name, dtype in self._casts.items():
             leaves[name] = leaves[name].astype(dtype)
         names = self._names
-        return self.model(*[trees.rebuild(n, lambda i: leaves[names[i]]) for n in self._nests])
+        return call_model(
+            self.model, [trees.rebuild(n, lambda i: leaves[names[i]]) for n in self._nests]
+        )
 
 
 def _integer_casts(package: Package, inputs: Mapping[str, Any]) -> dict[str, mx.Dtype]:

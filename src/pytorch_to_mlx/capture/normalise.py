@@ -54,7 +54,9 @@ def assemble(
     if module is None:
         classes = _classes_from_nodes(normal)
     tensors, aliases = collect_tensors(normal, name_constants(normal, module))
-    in_tree, input_names = input_tree(normal, _bound_marks(normal, values))
+    in_tree, input_names = input_tree(
+        normal, _bound_marks(normal, values), values.spread() if values is not None else frozenset()
+    )
     out_tree, output_names = output_tree(normal)
     return Captured(
         program=normal,

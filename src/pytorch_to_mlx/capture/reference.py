@@ -236,7 +236,26 @@ def runnable(program: torch.export.ExportedProgram) -> Any:
     import inspect
 
     unchecked = "check_guards" in inspect.signature(program.module).parameters
-    return program.module(check_guards=False) if unchecked else program.module()
+    module = program.module(check_guards=False) if unchecked else program.module()
+    _reshape_views(module)
+    return module
+
+
+def _reshape_views(module: Any) -> None:
+    """Lets views copy where they must: decomposed ops may lay out memory as the originals do not.
+
+    Wherever a view is possible, a reshape is one.
+    """
+    import torch
+
+    for part in module.modules():
+        if not isinstance(part, torch.fx.GraphModule):
+            continue
+        views = part.graph.find_nodes(op="call_function", target=torch.ops.aten.view.default)
+        for node in views:
+            node.target = torch.ops.aten.reshape.default
+        if views:
+            part.recompile()
 
 
 @contextmanager

@@ -61,6 +61,10 @@ class Arguments:
                 found[name] = (*found.get(name, ()), value)
         return found
 
+    def spread(self) -> frozenset[str]:
+        """The name of forward's ``*args``, if it has some."""
+        return frozenset(name for name, position in self.names if position is not None)
+
     def _under_own_keys(self, value: Any) -> Any:
         if not self.own_keys:
             return value

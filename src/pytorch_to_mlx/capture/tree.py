@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.graph import Tree
@@ -55,11 +56,12 @@ def marked(spec: Any) -> Any:
 
 
 def input_tree(
-    program: torch.export.ExportedProgram, bound: Mapping[str, Any]
+    program: torch.export.ExportedProgram, bound: Mapping[str, Any], spread: frozenset[str]
 ) -> tuple[Tree, list[str]]:
     """The nesting of the inputs and a name for each leaf, constants included.
 
-    ``bound`` maps forward's argument names to nested values with a :class:`Mark` at every leaf.
+    ``bound`` maps forward's argument names to nested values with a :class:`Mark` at every leaf;
+    ``spread`` names its ``*args``.
     """
     kinds = _input_kinds(program)
     names = [""] * len(kinds)
@@ -75,7 +77,10 @@ def input_tree(
             return Tree("leaf", index=positions[mark.index])
         return Tree("none") if value is None else Tree("const", value=value)
 
-    return build_tree(dict(bound), leaf), names
+    tree = build_tree(dict(bound), leaf)
+    pairs = zip(tree.keys, tree.children, strict=True)
+    children = tuple(replace(c, spread=True) if key in spread else c for key, c in pairs)
+    return replace(tree, children=children), names
 
 
 def _input_kinds(program: torch.export.ExportedProgram) -> list[tuple[str, Any]]:

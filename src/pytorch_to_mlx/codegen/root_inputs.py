@@ -55,6 +55,11 @@ def _arguments(tree: Tree) -> list[str]:
     return found
 
 
+def nests(tree: Tree) -> dict[str, Tree]:
+    """What each of forward's arguments holds, by the name that the method gives it."""
+    return dict(zip(_arguments(tree), tree.children, strict=True))
+
+
 def argument_names(graph: Graph) -> list[str]:
     """The method's arguments in order: forward's that hold arrays."""
     tree = graph.in_tree

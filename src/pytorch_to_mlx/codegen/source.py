@@ -18,6 +18,7 @@ from pytorch_to_mlx.codegen.homes import Homes, find_homes, leaf
 from pytorch_to_mlx.codegen.library import library_source
 from pytorch_to_mlx.codegen.methods import MethodWriter
 from pytorch_to_mlx.codegen.regions import Region, build_regions
+from pytorch_to_mlx.codegen.root_inputs import nests
 from pytorch_to_mlx.codegen.size_names import name_sizes, names_of
 from pytorch_to_mlx.codegen.source_names import class_line
 from pytorch_to_mlx.errors import CodegenError
@@ -185,13 +186,10 @@ def _buffers(code: ClassCode, graph: Graph) -> list[str]:
 
 def _method(method: Method, graph: Graph | None) -> ast.FunctionDef:
     sizes = len(method.extra)
-    args = [ast.arg("self")]
+    args, later = [ast.arg("self")], list[ast.arg]()
+    rest: ast.arg | None = None
     count = len(method.arguments) - sizes
-    trees = (
-        dict(zip(graph.in_tree.keys, graph.in_tree.children, strict=True))
-        if graph and graph.in_tree
-        else {}
-    )
+    trees = nests(graph.in_tree) if graph and graph.in_tree else {}
     for i, a in enumerate(method.arguments):
         kind = "mx.array" if i < count else "int"
         nested = [t for k, t in trees.items() if k == a and t.kind != "leaf"]
@@ -201,7 +199,11 @@ def _method(method: Method, graph: Graph | None) -> ast.FunctionDef:
             )
         if a in method.optional:
             kind = f"{kind} | None"
-        args.append(ast.arg(a, ast.parse(kind, mode="eval").body))
+        if nested and nested[0].spread:
+            rest = ast.arg(a, ast.parse(_item_kind(nested[0]), mode="eval").body)
+            continue
+        own = args if rest is None else later
+        own.append(ast.arg(a, ast.parse(kind, mode="eval").body))
     body = list(method.body)
     if graph is not None:
         if has_float64(graph):  # MLX computes it on the CPU only
@@ -209,7 +211,10 @@ def _method(method: Method, graph: Graph | None) -> ast.FunctionDef:
             body = [ast.With([item], body, lineno=0)]
         body.insert(0, ast.Expr(ast.Constant(_signature_text(graph))))
     defaults: list[ast.expr] = [ast.Constant(None) for _ in method.optional]
-    return _function(method.name, args, body, _return_annotation(method), defaults)
+    function = _function(method.name, args, body, _return_annotation(method), defaults)
+    function.args.vararg, function.args.kwonlyargs = rest, later
+    function.args.kw_defaults = [None] * len(later)
+    return function
 
 
 def has_float64(graph: Graph) -> bool:
@@ -217,6 +222,14 @@ def has_float64(graph: Graph) -> bool:
     values = [v for _, n in graph.walk() for v in n.outputs]
     weights = [p.value for p in graph.params.values()]
     return any(v.dtype == "float64" for v in (*values, *weights, *graph.inputs))
+
+
+def _item_kind(spread: Tree) -> str:
+    """The type of what ``*args`` takes."""
+    kinds = {c.kind for c in spread.children}
+    only = kinds.pop() if len(kinds) == 1 else ""
+    kind = {"leaf": "mx.array", "dict": "dict", "tuple": "tuple", "list": "list"}
+    return kind.get(only, "object")
 
 
 def _return_annotation(method: Method) -> ast.expr:

@@ -306,7 +306,7 @@ class Tree:
     """The nesting of inputs or outputs: leaves hold a position, constants hold their value.
 
     ``kind`` is ``leaf``, ``const``, ``tuple``, ``list``, ``dict`` (also dataclasses and
-    ModelOutputs) or ``none``.
+    ModelOutputs) or ``none``. ``spread`` marks the tuple of an argument such as ``*args``.
     """
 
     kind: str
@@ -314,6 +314,7 @@ class Tree:
     children: tuple[Tree, ...] = ()
     index: int = -1
     value: Any = None
+    spread: bool = False
 
     def leaves(self) -> Iterator[Tree]:
         if self.kind == "leaf":

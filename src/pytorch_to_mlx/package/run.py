@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from pytorch_to_mlx.errors import InputError, SourceError
+from pytorch_to_mlx.graph import Tree
 from pytorch_to_mlx.package import arrays, trees
 from pytorch_to_mlx.package.folder import is_package
 
@@ -49,6 +51,37 @@ def import_model(folder: Path) -> ModuleType:
     return module
 
 
+def positional(args: Sequence[Any], tree: Tree) -> dict[str, Any]:
+    """forward's argument names of positional arguments; ``*args`` gets one tuple.
+
+    Raises:
+        InputError: there are too many.
+    """
+    spread = next((i for i, child in enumerate(tree.children) if child.spread), None)
+    keys = list(tree.keys)
+    if spread is not None and len(args) > spread:
+        args = [*args[:spread], tuple(args[spread:])]
+        keys = keys[: spread + 1]
+    if len(args) > len(keys):
+        raise InputError(f"the model takes {len(keys)} inputs ({', '.join(keys)}), got {len(args)}")
+    return dict(zip(keys, args, strict=False))
+
+
+def call_model(model: Any, nests: Sequence[Any]) -> Any:
+    """Calls an emitted model with one nest for each of its ``__call__``'s arguments."""
+    args: list[Any] = []
+    named: dict[str, Any] = {}
+    parameters = inspect.signature(model.__call__).parameters.values()
+    for parameter, nest in zip(parameters, nests, strict=True):
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            args.extend(nest)
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            named[parameter.name] = nest
+        else:
+            args.append(nest)
+    return model(*args, **named)
+
+
 class Package:
     """A package folder with its model loaded on first use."""
 
@@ -79,12 +112,7 @@ class Package:
             InputError: an input is missing, unknown, nested otherwise, or of the wrong rank or
                 dtype.
         """
-        keys = list(self.in_tree.keys)
-        if len(args) > len(keys):
-            raise InputError(
-                f"the model takes {len(keys)} inputs ({', '.join(keys)}), got {len(args)}"
-            )
-        named = dict(zip(keys, args, strict=False))
+        named = positional(args, self.in_tree)
         twice = [k for k in kwargs if k in named]
         if twice:
             raise InputError(f"the input {twice[0]!r} was given twice")
@@ -147,7 +175,7 @@ class Package:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call, _ = self.bind(args, kwargs)
-        return self.model(*call)
+        return call_model(self.model, call)
 
     def names(self) -> list[str]:
         """Arguments of the emitted ``__call__``."""

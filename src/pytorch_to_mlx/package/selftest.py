@@ -21,6 +21,7 @@ os.environ.setdefault("MLX_ENABLE_TF32", "0")  # full float32 products on NVIDIA
 
 import hashlib
 import importlib.util
+import inspect
 import json
 from pathlib import Path
 
@@ -72,8 +73,17 @@ def run(model, call):
         key = f"call{{call}}.input.{{spec['name']}}"
         leaves[spec["index"]] = GOLDEN[key] if "dtype" in spec else GOLDEN[key].item()
     tree = CONFIG["input_tree"]
-    args = [build(child, leaves) for child in tree["children"] if has_leaf(child)]
-    return flatten(model(*args), CONFIG["output_tree"], {{}})
+    nests = [build(child, leaves) for child in tree["children"] if has_leaf(child)]
+    args, named = [], {{}}
+    parameters = inspect.signature(model.__call__).parameters.values()
+    for parameter, nest in zip(parameters, nests):
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            args.extend(nest)
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            named[parameter.name] = nest
+        else:
+            args.append(nest)
+    return flatten(model(*args, **named), CONFIG["output_tree"], {{}})
 
 
 def test_weights_are_those_that_were_proven():
@@ -123,7 +133,7 @@ def readme(config: dict[str, Any], report: dict[str, Any]) -> str:
     """What the package is, how to run it, and what was measured."""
     version = config["versions"]["pytorch_to_mlx"]
     tree = config["input_tree"]
-    inputs = ", ".join(argument(str(key)) for key in tree["keys"]) if tree.get("keys") else ""
+    inputs = ", ".join(_arguments(tree))
     rows = "\n".join(
         f"| {code_span(t['name'])} | {t.get('dtype', t.get('kind'))} | {t.get('shape', '')} |"
         for t in config["inputs"]
@@ -162,6 +172,18 @@ Names in a shape are sizes that may change from call to call.
   architecture (a fine-tune) into these weights.
 - `report.html`: how it was converted and what proves it.
 {_parity(report)}{_speed(report)}"""
+
+
+def _arguments(tree: dict[str, Any]) -> list[str]:
+    """What a call of the model names; after ``*args`` come keywords."""
+    found: list[str] = []
+    for key, child in zip(tree.get("keys", ()), tree["children"], strict=True):
+        own = argument(str(key))
+        if not any(a.startswith("*") for a in found):
+            found.append(f"*{own}" if child.get("spread") else own)
+        else:
+            found.append(f"{own}={own}")
+    return found
 
 
 def _parity(report: dict[str, Any]) -> str:

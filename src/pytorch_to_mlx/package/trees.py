@@ -23,6 +23,8 @@ def to_json(tree: Tree) -> dict[str, Any]:
         if tree.keys:
             out["keys"] = list(tree.keys)
         out["children"] = [to_json(c) for c in tree.children]
+        if tree.spread:
+            out["spread"] = True
     return out
 
 
@@ -34,6 +36,7 @@ def from_json(data: Mapping[str, Any]) -> Tree:
         tuple(from_json(c) for c in data.get("children", ())),
         data.get("index", -1),
         data.get("value"),
+        data.get("spread", False),
     )
 
 

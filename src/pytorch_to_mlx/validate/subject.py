@@ -15,7 +15,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 from pytorch_to_mlx.errors import ConversionError, InputError
 from pytorch_to_mlx.graph.dtypes import dtype_of
 from pytorch_to_mlx.package import trees
-from pytorch_to_mlx.package.run import Package
+from pytorch_to_mlx.package.run import Package, positional
 from pytorch_to_mlx.validate.compare import Array
 from pytorch_to_mlx.validate.inputs import Inputs, to_numpy
 
@@ -173,10 +173,7 @@ def given_inputs(
     Raises:
         InputError: they do not fit the model.
     """
-    keys = list(package.in_tree.keys)
-    if len(args) > len(keys):
-        raise InputError(f"the model takes {len(keys)} inputs ({', '.join(keys)}), got {len(args)}")
-    named = {**dict(zip(keys, args, strict=False)), **kwargs}
+    named = {**positional(args, package.in_tree), **kwargs}
     specs = {i["index"]: i for i in package.config["inputs"]}
     found = dict(examples)
     for index, _, value in trees.flatten(named, package.in_tree):
