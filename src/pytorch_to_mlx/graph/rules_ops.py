@@ -241,6 +241,21 @@ def _gru(x: Value, h0: Value, params: Any, *, bidirectional: bool = False, **_: 
     return _recurrent(x, (h0,), bidirectional)
 
 
+@rule("ops.general_lstm")
+def _general_lstm(x: Value, h0: Value, c0: Value, params: Any, **settings: Any) -> Any:
+    return _recurrent(x, (h0, c0), len(settings.get("backward", (False,))) == 2)
+
+
+@rule("ops.general_gru", "ops.general_rnn")
+def _general_gru(x: Value, h0: Value, params: Any, **settings: Any) -> Any:
+    return _recurrent(x, (h0,), len(settings.get("backward", (False,))) == 2)
+
+
+@rule("ops.past_end_zero")
+def _past_end_zero(y: Value, lengths: Value) -> Any:
+    return y.dims, y.dtype
+
+
 def _recurrent_layer(x: Value, size: int, hidden_size: int, bidirectional: bool, cell: bool) -> Any:
     ways = 2 if bidirectional else 1
     batch, steps = x.dims[:2]

@@ -26,15 +26,7 @@ from pytorch_to_mlx.passes.base import PassReport
 
 def run(graph: Graph, report: PassReport) -> None:
     """Folds every maximal value that only weights determine."""
-    param_of = graph.param_of()
-    changing = {graph.params[p].value for p in graph.states if p in graph.params}
-    static: dict[Value, tuple[Node, ...]] = {
-        p.value: () for p in graph.params.values() if p.value not in changing
-    }
-    for node in graph.nodes:
-        if _foldable(node, static):
-            for v in node.outputs:
-                static[v] = (node,)
+    param_of, static = graph.param_of(), weights_only(graph)
     folded: list[tuple[str, Param]] = []
     for node in list(graph.nodes):
         for v in node.outputs:
@@ -48,6 +40,26 @@ def run(graph: Graph, report: PassReport) -> None:
                 report.applied += 1
     _sweep(graph, static)
     _name_all(graph, folded)
+
+
+def weights_only(graph: Graph) -> dict[Value, tuple[Node, ...]]:
+    """The values that only weights determine (weights among them), each with the node it is of."""
+    changing = {graph.params[p].value for p in graph.states if p in graph.params}
+    static: dict[Value, tuple[Node, ...]] = {
+        p.value: () for p in graph.params.values() if p.value not in changing
+    }
+    for node in graph.nodes:
+        if _foldable(node, static):
+            for v in node.outputs:
+                static[v] = (node,)
+    return static
+
+
+def weights_behind(value: Value, static: dict[Value, tuple[Node, ...]]) -> list[Value]:
+    """The weights that such a value is made of."""
+    made = {v for n in _slice_of(value, static) for v in n.outputs}
+    found = {i: None for n in _slice_of(value, static) for i in n.inputs() if i not in made}
+    return list(found) or [value]
 
 
 def _foldable(node: Node, static: dict[Value, tuple[Node, ...]]) -> bool:
@@ -144,7 +156,7 @@ def _recipe(
     def add_source(p: Param) -> Value:
         v = Value(p.value.shape, p.value.dtype, hint=p.path)
         recipe.inputs.append(v)
-        paths.append(p.path)
+        paths.append(p.sources[0] if p.sources else p.path)
         return v
 
     def copy_nodes(some: list[Node]) -> None:

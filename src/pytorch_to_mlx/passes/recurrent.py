@@ -11,11 +11,13 @@ with ``x`` [T, B, I], the result works batch-first (the layout pass removes the 
 The layers of ``ops`` run both directions in one matmul a step and the rest of the step in one
 compiled kernel: 1.5 to 3 times as fast as ``nn.LSTM`` and ``nn.GRU`` (docs/performance.md). Only
 over sequences known to have one or two steps are those as fast, and emitted instead. Packed
-sequences and weights that are computed at run time keep the function.
+sequences and weights that are computed at run time keep the function. What is made of weights alone
+(ONNX orders gates in another way) counts as a weight: it is folded later.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from itertools import chain, count
 from typing import Any
 
@@ -24,6 +26,7 @@ import mlx.core as mx
 from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call, is_static
 from pytorch_to_mlx.graph.build import call_layer
 from pytorch_to_mlx.passes.base import PassReport
+from pytorch_to_mlx.passes.fold_weights import weights_behind, weights_only
 
 _LAYERS = {
     "ops.lstm": "ops.LSTMLayer",
@@ -37,25 +40,58 @@ SHORT = 2
 
 def run(graph: Graph, report: PassReport) -> None:
     """Replaces every recurrent call whose weights are weights."""
-    param_of = graph.param_of()
-    names = _Names([*graph.classes, *(p.path for p in param_of.values())])
+    param_of, static = graph.param_of(), weights_only(graph)
+    stacks: dict[Node, tuple[_Stack, str]] = {}
+    for node in graph.nodes:
+        if node.target not in _LAYERS:
+            continue
+        stack = _Stack(node)
+        reason = stack.refusal(static)
+        if reason:
+            report.refuse(node, reason)
+            continue
+        weight = weights_behind(stack.params[0], static)[0]
+        stacks[node] = (stack, param_of[weight].path)
+    labels = _labels(graph, list(stacks.values()))
     with Builder(graph) as builder:
-        for node in list(graph.nodes):
-            if node.target not in _LAYERS:
-                continue
-            stack = _Stack(node)
-            reason = stack.refusal(set(param_of))
-            if reason:
-                report.refuse(node, reason)
-                continue
-            owner = param_of[stack.params[0]].path.rpartition(".")[0]
+        for node, names in zip(stacks, labels, strict=True):
             with builder.before(node):
-                results = stack.build(builder, names.of(owner) if stack.layers > 1 else "")
+                results = _Stack(node).build(builder, names)
             for old, new in zip(node.outputs, results, strict=True):
                 new.hint = old.hint
                 graph.replace(old, new)
             graph.erase(node)
             report.applied += 1
+
+
+def _labels(graph: Graph, stacks: list[tuple[_Stack, str]]) -> list[list[str]]:
+    """What the layers of each stack (with a weight's path) are called: places in a list of their
+    module; empty where a module has only one.
+
+    torch calls a stack at once, ONNX layer by layer.
+    """
+    names = _Names([*graph.classes, *(p.path for p in graph.params.values())])
+    single: dict[str, list[str]] = {}
+    for stack, path in stacks:
+        if stack.layers == 1:
+            single.setdefault(path.rpartition(".")[0], []).append(path)
+    several = {
+        owner: (names.of(owner), paths)
+        for owner, paths in single.items()
+        if len(set(paths)) == len(paths) > 1
+    }
+    found = []
+    for stack, path in stacks:
+        owner = path.rpartition(".")[0]
+        if stack.layers > 1:
+            name = names.of(owner)
+            found.append([f"{name}.{k}" for k in range(stack.layers)])
+        elif owner in several:
+            name, paths = several[owner]
+            found.append([f"{name}.{paths.index(path)}"])
+        else:
+            found.append([""])
+    return found
 
 
 class _Names:
@@ -99,7 +135,7 @@ class _Stack:
         steps = self.x.dims[0]
         self.short = is_static(steps) and int(steps) <= SHORT
 
-    def refusal(self, weights: set[Value]) -> str:
+    def refusal(self, weights: Container[Value]) -> str:
         """Why the call stays a function; empty if it need not."""
         if self.packed:
             return "packed sequences have no layer"
@@ -107,7 +143,7 @@ class _Stack:
             return "its weights are computed at run time"
         return ""
 
-    def build(self, builder: Builder, name: str) -> list[Value]:
+    def build(self, builder: Builder, labels: list[str]) -> list[Value]:
         """The stack's outputs: the sequence [T, B, D * H] and the final states."""
         x = self.x.transpose(1, 0, 2)
         finals: list[list[Value]] = [[] for _ in self.states]
@@ -117,7 +153,7 @@ class _Stack:
                 x, ends = self._plain(x, layer, builder)
             else:
                 x, *ends = self._layer(x, layer)
-                builder.nodes[-1].label = f"{name}.{layer}" if name else ""
+                builder.nodes[-1].label = labels[layer]
             for kind, end in zip(finals, ends, strict=True):
                 kind.append(end)
         ends = [f[0] if len(f) == 1 else call(mx.concatenate, tuple(f), axis=0) for f in finals]
