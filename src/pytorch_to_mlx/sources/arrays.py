@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from pytorch_to_mlx.errors import InputError
+from pytorch_to_mlx.sources.archives import check_archive
 from pytorch_to_mlx.sources.nest import split_positional
 
 _DAMAGE = (
     OSError, ValueError, EOFError, KeyError, IndexError, zipfile.BadZipFile, pickle.UnpicklingError,
+    MemoryError, NotImplementedError, zlib.error, SyntaxError, TypeError, tokenize.TokenError,
+    SafetensorError,
 )  # fmt: skip
 
 
@@ -27,7 +34,7 @@ def load_arrays(path: str | Path) -> dict[str, Any]:
     The kind is told by content. Raises ``InputError``.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path's, false for names that no file can have
         raise InputError(f"no file {path}", hint="--args takes .npz, .safetensors or .pt")
     try:
         arrays = _load(path)
@@ -71,6 +78,7 @@ def _load(path: Path) -> dict[str, Any]:
     if head.startswith(b"\x93NUMPY"):
         return {"0": np.load(path, allow_pickle=False)}
     if head.startswith(b"PK"):
+        check_archive(path, InputError)
         with zipfile.ZipFile(path) as archive:
             numpy_archive = all(name.endswith(".npy") for name in archive.namelist())
         return _load_npz(path) if numpy_archive else _load_torch(path)
@@ -91,7 +99,6 @@ def _npz_name(name: str) -> str:
 
 
 def _load_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from pytorch_to_mlx.errors import SourceError, WeightError
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 #: What torch.load raises on a file that is cut short or overwritten.
 _DAMAGE = (
     RuntimeError, EOFError, ValueError, KeyError, IndexError, OSError, AssertionError, TypeError,
-    AttributeError,
+    AttributeError, MemoryError, SafetensorError,
 )  # fmt: skip
 
 _TRUST = (
@@ -89,7 +91,6 @@ def _damaged(path: Path, error: Exception) -> SourceError:
 
 def load_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a ``.safetensors`` file. Raises ``SourceError`` if it is damaged."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:

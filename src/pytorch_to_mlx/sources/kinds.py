@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytorch_to_mlx.errors import SourceError
+from pytorch_to_mlx.sources.archives import check_archive
 
 EXPORTED, CHECKPOINT, SAFETENSORS = "exported_program", "checkpoint", "safetensors"
 
@@ -33,9 +35,9 @@ def sniff(path: Path) -> str | Refused:
 
     Raises ``SourceError`` when there is nothing at the path, or it is empty or cut short.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return _folder(path)
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path's, false for names that no file can have
         raise SourceError(f"no such file: {path}", hint=_nearby(path))
     if path.stat().st_size == 0:
         raise SourceError(f"{path} is empty (0 bytes)", hint="download or save it again")
@@ -101,6 +103,7 @@ def _archive(path: Path) -> str | Refused:
             f"{path} is cut short or damaged ({path.stat().st_size:,} bytes)",
             hint="download or save it again",
         ) from error
+    check_archive(path)
     inner = {name.partition("/")[2] for name in names}
     if "serialized_exported_program.json" in names or "archive_format" in inner:
         if any(re.fullmatch(r"models/.+\.json", name) for name in inner) or "version" in names:
@@ -134,7 +137,7 @@ def _folder(path: Path) -> Refused:
 def _nearby(path: Path) -> str:
     """Model files beside a missing one: most often the name is only misspelt."""
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f"the folder {folder} does not exist either"
     suffixes = (".pt2", ".pt", ".pth", ".safetensors", ".py")
     beside = sorted(entry.name for entry in folder.iterdir() if entry.suffix in suffixes)[:5]

@@ -81,6 +81,8 @@ def _unsafe(path: Path) -> Iterator[str]:
         if damaged:
             raise SourceError(f"{path} is damaged ({damaged})", hint="download or export it again")
         entries = {_inner(name): name for name in archive.namelist()}
+        if len({inner.casefold() for inner in entries}) < len(archive.namelist()):
+            yield "it holds several programs in one"
         for inner, name in entries.items():
             if "custom_obj" in inner or "opaque_obj" in inner:
                 yield f"it holds a pickled Python object ({inner})"
