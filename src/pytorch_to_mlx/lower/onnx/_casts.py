@@ -54,3 +54,20 @@ def convert(x: Any, to: str, saturate: bool = True, round_mode: str = "up") -> A
     if value.dtype == dtype:  # an emulated type that is held as the wanted one
         return call("mx.astype", value, DType(dtype)) if element(value) in STORAGE else value
     return cast(value, dtype)
+
+
+def reinterpret(x: Any, to: str) -> Any:
+    """The bits of the elements as another type of the same width.
+
+    Raises:
+        Unsupported: strings, another width, or a float that is held in a wider one.
+    """
+    given, value = element(x), array(x)
+    if given == to:
+        return value
+    if given in BITS and BITS[given] == BITS.get(to):
+        signed = to[0] != "u"
+        return tagged(cast(call(wrap_integer, cast(value, "int32"), BITS[to], signed), storage(to)), to)
+    if given in STORAGE or to in STORAGE or DType(given).size != DType(to).size:
+        raise Unsupported(f"the bits of {given} as {to}")
+    return call(mx.view, value, DType(to))

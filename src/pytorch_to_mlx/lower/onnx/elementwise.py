@@ -259,3 +259,12 @@ def cast_like(input: Any, target_type: Any, saturate: int = 1, round_mode: str =
     from pytorch_to_mlx.lower.onnx._casts import convert
 
     return convert(input, element(target_type), bool(saturate), round_mode)
+
+
+@lowers("BitCast")
+def bit_cast(input: Any, to: int) -> Any:
+    """BitCast(T1 input, int to) -> T2 output"""
+    from pytorch_to_mlx.lower.onnx._casts import reinterpret
+    from pytorch_to_mlx.lower.onnx._dtypes import element_name
+
+    return reinterpret(input, element_name(to))

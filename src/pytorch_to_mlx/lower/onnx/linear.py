@@ -57,18 +57,6 @@ def _scaled(x: Value, factor: float) -> Value:
     return cast(cast(x, "float32") * factor, str(x.dtype))
 
 
-@lowers("MatMulInteger")
-def matmul_integer(A: Value, B: Value, a_zero_point: Any = None, b_zero_point: Any = None) -> Value:
-    """MatMulInteger(T1 A, T2 B, T1? a_zero_point, T2? b_zero_point) -> int32 Y"""
-    a, b = cast(A, "int32"), cast(B, "int32")
-    if a_zero_point is not None:
-        zero = cast(array(a_zero_point), "int32")
-        a = a - (zero.reshape(*zero.dims, 1) if zero.ndim == 1 and a.ndim > 1 else zero)
-    if b_zero_point is not None:
-        b = b - cast(array(b_zero_point), "int32")
-    return call(matmul_of, a, b)
-
-
 @lowers("Einsum")
 def einsum(*Inputs: Value, equation: str) -> Value:
     """Einsum(T Inputs..., string equation) -> T Output"""
