@@ -39,10 +39,11 @@ def check(
     domain: str = "com.microsoft",
     wanted: tuple[int, ...] | None = None,
     dynamic: bool = False,
+    compared: int = 9,
     **attributes: Any,
 ) -> None:
     """Both backends on one node; ``weights`` names inputs that are initializers, ``wanted`` the
-    outputs that are asked for."""
+    outputs that are asked for; the first ``compared`` of them are judged."""
     names = [n if v is not None else "" for n, v in inputs.items()]
     wanted = tuple(range(outputs)) if wanted is None else wanted
     outs = [f"out{i}" if i in wanted else "" for i in range(max(wanted) + 1)]
@@ -74,7 +75,8 @@ def check(
         kind = np_dtype_to_tensor_dtype(value.dtype)
         info.CopyFrom(make_tensor_value_info(info.name, kind, [None] * value.ndim))
     actual = onnx_backend.prepare(model).run(given)
-    for a, e in zip(actual, expected, strict=True):
+    assert len(actual) == len(expected)
+    for a, e in zip(actual[:compared], expected[:compared], strict=True):
         np.testing.assert_allclose(a, e, rtol=rtol, atol=1e-5)
 
 
@@ -229,8 +231,8 @@ def test_group_query_attention(dynamic):
 
 
 def test_group_query_attention_of_rows_with_lengths_of_their_own():
-    both = {"wanted": (0,), **GROUPS}
-    check("GroupQueryAttention", grouped(1, 6, [7, 4]), **both)
+    both = {"outputs": 3, **GROUPS}
+    check("GroupQueryAttention", grouped(1, 6, [7, 4]), compared=1, **both)
     packed = grouped(T, 0, [T, T])
     packed["q"] = np.concatenate([packed[n] for n in "qkv"], axis=-1)
     check("GroupQueryAttention", {**packed, "k": None, "v": None}, **both)

@@ -16,7 +16,7 @@ def rotate_pairs(x: mx.array, cos: mx.array, sin: mx.array, interleaved: bool = 
         a, b = turned[..., 0::2], turned[..., 1::2]
     else:
         a, b = mx.split(turned, 2, axis=-1)
-    pair = a * cos - b * sin, b * cos + a * sin
+    pair = [a * cos - b * sin, b * cos + a * sin]
     if interleaved:
         turned = mx.stack(pair, axis=-1).reshape(turned.shape)
     else:
@@ -36,11 +36,11 @@ def write_rows(cache: mx.array | None, new: mx.array, start: mx.array, length: i
     return mx.put_along_axis(cache, mx.broadcast_to(places, new.shape), new, axis=2)
 
 
-def causal_rows_mask(start: mx.array, count: int, length: int, window: int = 0) -> mx.array:
-    """Which of ``length`` keys the queries from each row's ``start`` [B] on may look at:
-    [B, 1, count, length] booleans; ``window`` limits them to the latest so many."""
+def causal_rows_mask(start: mx.array, count: int, keys: mx.array, window: int = 0) -> mx.array:
+    """Which of ``keys`` [B, H, S, D] the ``count`` queries from each row's ``start`` [B] on may
+    look at: [B, 1, count, S] booleans; ``window`` limits them to the latest so many."""
     query = start.reshape(-1, 1, 1, 1) + mx.arange(count).reshape(1, 1, -1, 1)
-    key = mx.arange(length)
+    key = mx.arange(keys.shape[2])
     seen = key <= query
     return seen & (key > query - window) if window else seen
 

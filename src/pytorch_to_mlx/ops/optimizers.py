@@ -36,7 +36,7 @@ def adagrad_step(
     decay_factor: float,
     epsilon: float,
 ) -> tuple[mx.array, mx.array]:
-    """``x`` and its sum of squared gradients after a step. Source: the ONNX standard, ``Adagrad``."""
+    """``x`` and its summed squares after a step. Source: the ONNX standard, ``Adagrad``."""
     gradient = norm_coefficient * x + gradient
     squares = squares + mx.square(gradient)
     rate = rate / (1 + step.astype(x.dtype) * decay_factor)

@@ -67,7 +67,9 @@ def reinterpret(x: Any, to: str) -> Any:
         return value
     if given in BITS and BITS[given] == BITS.get(to):
         signed = to[0] != "u"
-        return tagged(cast(call(wrap_integer, cast(value, "int32"), BITS[to], signed), storage(to)), to)
+        return tagged(
+            cast(call(wrap_integer, cast(value, "int32"), BITS[to], signed), storage(to)), to
+        )
     if given in STORAGE or to in STORAGE or DType(given).size != DType(to).size:
         raise Unsupported(f"the bits of {given} as {to}")
     return call(mx.view, value, DType(to))

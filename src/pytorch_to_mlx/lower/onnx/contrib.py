@@ -53,9 +53,9 @@ def simplified_layer_normalization(
 
 
 @lowers("LayerNormalization", domain=MICROSOFT)
-def layer_normalization_(*inputs: Value, **options: Any) -> Any:
+def layer_normalization_(X: Value, Scale: Value, B: Value | None = None, **options: Any) -> Any:
     """The standard op, as older graphs name it."""
-    return layer_normalization(*inputs, **options)
+    return layer_normalization(X, Scale, B, **options)
 
 
 @lowers("EmbedLayerNormalization", domain=MICROSOFT)

@@ -10,7 +10,7 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import dims_equal, free_symbols, is_static
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
-from pytorch_to_mlx.lower.onnx._common import array, call_as, cast, fresh, getitem, ints
+from pytorch_to_mlx.lower.onnx._common import call_as, cast, fresh, getitem, ints
 from pytorch_to_mlx.ops.attention_caches import (
     capped_attention,
     causal_rows_mask,
@@ -41,7 +41,7 @@ def default_scale(features: Any) -> float:
     return int(features) ** -0.5
 
 
-def one_each(lengths: Value, batch: Any) -> bool:
+def one_each(lengths: Any, batch: Any) -> bool:
     """Whether there is one length for each row, as far as sizes tell: other forms hold more."""
     size = lengths.dims[0]
     both = free_symbols(size) == free_symbols(batch)
@@ -144,9 +144,9 @@ def attend_joined(
     hidden: float,
 ) -> tuple[Any, ...]:
     """Attention of queries, keys and values that lie side by side in [B, T, features]."""
-    if mask_index is not None and mask_index.ndim == 1:
-        if not one_each(mask_index, joined.dims[0]):
-            raise Unsupported("a mask of ends and starts")
+    ends = mask_index is not None and mask_index.ndim == 1
+    if ends and not one_each(mask_index, joined.dims[0]):
+        raise Unsupported("a mask of ends and starts")
     each = joined.dims[-1] // 3
     q, k, v = (split_heads(p, heads) for p in parts(joined, *(sizes or (each, each, each))))
     if past is not None:
@@ -319,7 +319,7 @@ def group_query_attention(
     ]
     window = (local_window_size,) if local_window_size > 0 else ()
     seen_dims = (start.dims[0], 1, length, keys)
-    mask = call_as(causal_rows_mask, [(seen_dims, "bool")], start, length, keys, *window)
+    mask = call_as(causal_rows_mask, [(seen_dims, "bool")], start, length, present[0], *window)
     if attention_bias is not None:
         mask = call(mx.where, mask, attention_bias, -float("inf"))
     factor = scale or default_scale(q.dims[-1])

@@ -15,12 +15,12 @@ from pytorch_to_mlx.lower.onnx._dtypes import element_name, storage, to_storage
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.lower.onnx.nn import conv_integer_
 from pytorch_to_mlx.ops.quantized import (
-    spread_scale,
     dequantize_linear,
     dynamic_quantize_linear,
     matmul_of_codes,
     quantize_linear,
     requantize,
+    spread_scale,
 )
 
 MICROSOFT = "com.microsoft"
@@ -111,9 +111,7 @@ def dequantize(
         to = storage(element_name(output_dtype)) if output_dtype else "float32"
         scale = cast(scale, to)
     options = (zero, *place) if zero is not None or place else ()
-    return call_as(
-        dequantize_linear, [(codes.dims, str(scale.dtype))], codes, scale, *options
-    )
+    return call_as(dequantize_linear, [(codes.dims, str(scale.dtype))], codes, scale, *options)
 
 
 def _is_zero(zero_point: Any) -> bool:

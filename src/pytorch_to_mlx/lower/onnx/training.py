@@ -1,4 +1,4 @@
-"""Steps of optimizers (ai.onnx.preview.training): tensors come as all x, all gradients, all state."""
+"""Steps of optimizers for training graphs: all x come first, then all gradients, then all state."""
 
 from __future__ import annotations
 
