@@ -160,6 +160,21 @@ def host(x: Value, kind: str = "int") -> sympy.Symbol:
     return out.symbol
 
 
+def floats(x: Any) -> tuple[Any, ...]:
+    """The elements of a one-dimensional tensor as host floats; runtime ones are read, as ``ints``.
+
+    Raises:
+        Unsupported: how many there are is not known.
+    """
+    if isinstance(x, (tuple, list)):
+        return tuple(float(v) for v in x)
+    if isinstance(x, Known):
+        return tuple(float(v) if is_static(v) or isinstance(v, float) else v for v in x.items())
+    if x.ndim != 1 or not is_static(x.dims[0]):
+        raise Unsupported("numbers in a runtime array of unknown length")
+    return tuple(host(call("getitem", x, (i,)), "float") for i in range(int(x.dims[0])))
+
+
 def fresh(hint: str = "d") -> sympy.Symbol:
     """A size that only the running model knows."""
     return symbol(f"{re.sub(r'[^0-9A-Za-z_]', '_', hint)}{next(_counter)}")
