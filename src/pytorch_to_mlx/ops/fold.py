@@ -92,6 +92,33 @@ def fold(
     return y[:, padding[0] : H - padding[0], padding[1] : W - padding[1]]
 
 
+def col2im(
+    x: mx.array,
+    image: tuple[int, ...],
+    block: tuple[int, ...],
+    dilation: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...],
+    stride: tuple[int, ...],
+) -> mx.array:
+    """Blocks of an image, added up: [N, C * prod(block), L] to [N, C, *image], channels first, any
+    number of spatial axes, ``pads`` (low, high) an axis. Source: ONNX ``Col2Im``."""
+    padded = [size + low + high for size, (low, high) in zip(image, pads, strict=True)]
+    axes = list(zip(padded, block, dilation, stride, strict=True))
+    counts = [(size - d * (k - 1) - 1) // s + 1 for size, k, d, s in axes]
+    N, taps = x.shape[0], math.prod(block)
+    x = x.reshape(N, -1, taps, *counts)
+    y = mx.zeros((N, x.shape[1], *padded), dtype=x.dtype)
+    for tap in range(taps):
+        key = [slice(None), slice(None)]
+        for inner, (_, k, d, s), count in zip(row_strides(block), axes, counts, strict=True):
+            first = tap // inner % k * d
+            key.append(slice(first, first + (count - 1) * s + 1, s))
+        y = y.at[tuple(key)].add(x[:, :, tap])
+    ends = zip(image, pads, strict=True)
+    inside = tuple(slice(low, low + size) for size, (low, _) in ends)
+    return y[(slice(None), slice(None)) + inside]
+
+
 def pixel_shuffle(x: mx.array, factor: int) -> mx.array:
     """``pixel_shuffle``: [..., H, W, C * r * r] to [..., H * r, W * r, C]."""
     *lead, H, W, C = x.shape

@@ -67,11 +67,9 @@ def grid_positions(
     return positions
 
 
-def grid_sample_linear(
-    x: mx.array, grid: mx.array, padding_mode: str = "zeros", align_corners: bool = False
-) -> mx.array:
-    """``grid_sample(mode="bilinear")``, 2-D and 3-D; weights in float32."""
-    positions = grid_positions(x, grid, padding_mode, align_corners)
+def sample_at(x: mx.array, positions: list[mx.array]) -> mx.array:
+    """Linear interpolation of ``x`` at pixel positions (floats [N, ...], one a spatial axis), zeros
+    outside; weights in float32."""
     lows = [mx.floor(position) for position in positions]
     fractions = [position - low for position, low in zip(positions, lows, strict=True)]
     total = mx.zeros((), dtype=mx.float32)
@@ -84,6 +82,13 @@ def grid_sample_linear(
             weight = weight * (t if high else 1 - t)
         total = total + pixels_at(x, places) * mx.expand_dims(weight, -1)
     return total.astype(x.dtype)
+
+
+def grid_sample_linear(
+    x: mx.array, grid: mx.array, padding_mode: str = "zeros", align_corners: bool = False
+) -> mx.array:
+    """``grid_sample(mode="bilinear")``, 2-D and 3-D; weights in float32."""
+    return sample_at(x, grid_positions(x, grid, padding_mode, align_corners))
 
 
 def grid_sample_nearest(

@@ -5,6 +5,8 @@ Channels-last, like ``pooling``. Indices are torch's: int64, flat over the input
 
 from __future__ import annotations
 
+import math
+
 import mlx.core as mx
 
 from pytorch_to_mlx.ops.pooling import (
@@ -99,6 +101,21 @@ def max_unpool(x: mx.array, indices: mx.array, output_size: tuple[int, ...]) -> 
     shape = (*lead, inside, channels)
     flat = mx.put_along_axis(flat, indices.reshape(shape), x.reshape(shape), axis=len(lead))
     return flat.reshape(*lead, *output_size, channels)
+
+
+def max_unpool_flat(
+    x: mx.array,
+    indices: mx.array,
+    size: tuple[int, ...],
+    output_size: tuple[int, ...] | None = None,
+) -> mx.array:
+    """Each value at its index into an array of ``size``, flattened as a whole; zeros elsewhere, and
+    up to ``output_size``. Channels first [N, C, *space]. Source: ONNX ``MaxUnpool``."""
+    flat = mx.zeros((math.prod(size),), dtype=x.dtype)
+    y = mx.put_along_axis(flat, indices.reshape(-1), x.reshape(-1), axis=0).reshape(size)
+    if output_size is None:
+        return y
+    return mx.pad(y, [(0, wide - n) for wide, n in zip(output_size, size, strict=True)])
 
 
 def fractional_starts(samples: mx.array, size: int, kernel: int, count: int) -> mx.array:

@@ -93,17 +93,15 @@ def avg_pool_padded(
     """The mean of each window, over what lies inside the input (and, with ``count_include_pad``,
     the padding). Source: ONNX ``AveragePool``.
     """
+    total = sum_pool_padded(x, kernel, stride, pads, dilation, ceil_mode)
     ones = mx.ones((1, *x.shape[1:-1], 1), dtype=x.dtype)
     widths = [(0, 0), *pads, (0, 0)]
     if count_include_pad:
-        ones, pads_of_ones = mx.pad(ones, widths, constant_values=1), tuple((0, 0) for _ in pads)
-        total = sum_pool_padded(
-            mx.pad(x, widths), kernel, stride, pads_of_ones, dilation, ceil_mode
-        )
-        count = sum_pool_padded(ones, kernel, stride, pads_of_ones, dilation, ceil_mode)
-        space = tuple(slice(n) for n in total.shape[1:-1])
-        return total / count[(slice(None),) + space]
-    total = sum_pool_padded(x, kernel, stride, pads, dilation, ceil_mode)
+        whole = mx.pad(ones, widths, constant_values=1)
+        none = tuple((0, 0) for _ in pads)
+        count = sum_pool_padded(whole, kernel, stride, none, dilation, ceil_mode)
+        # A last window that starts in the padding is counted here, but not made.
+        return total / count[(slice(None),) + tuple(slice(n) for n in total.shape[1:-1])]
     return total / sum_pool_padded(ones, kernel, stride, pads, dilation, ceil_mode)
 
 

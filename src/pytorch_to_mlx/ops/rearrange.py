@@ -139,3 +139,40 @@ def pad_at(
             padded = mx.where(valid, padded, mx.array(value, dtype=x.dtype))
         x = padded
     return x
+
+
+def reshape_by(x: mx.array, sizes: tuple[int, ...]) -> mx.array:
+    """``x`` reshaped; 0 keeps the size of that axis and -1 stands for what is left."""
+    shape = [x.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
+    if -1 in shape:
+        rest = -math.prod(shape)
+        shape[shape.index(-1)] = x.size // rest if rest else 0
+    return x.reshape(shape)
+
+
+def center_crop_pad(x: mx.array, sizes: tuple[int, ...], axes: tuple[int, ...]) -> mx.array:
+    """``x`` cut or padded with zeros at both ends of the axes; an odd element more goes to the end.
+    Source: ONNX ``CenterCropPad``."""
+    key, widths = [slice(None)] * x.ndim, [(0, 0)] * x.ndim
+    for size, axis in zip(sizes, axes, strict=True):
+        cut, grow = max(x.shape[axis] - size, 0), max(size - x.shape[axis], 0)
+        key[axis] = slice(cut // 2, cut // 2 + size)
+        widths[axis] = (grow // 2, grow - grow // 2)
+    return mx.pad(x[tuple(key)], widths)
+
+
+def tensor_scatter(
+    cache: mx.array,
+    update: mx.array,
+    starts: mx.array | None = None,
+    axis: int = -2,
+    circular: bool = False,
+) -> mx.array:
+    """``cache`` with ``update`` written along ``axis`` from each batch row's own start [N] (0 where
+    there is none); ``circular`` wraps around at the end. Source: ONNX ``TensorScatter``."""
+    axis %= cache.ndim
+    steps = mx.arange(update.shape[axis]).reshape(-1, *(1,) * (cache.ndim - 1 - axis))
+    places = steps if starts is None else steps + starts.reshape(-1, *(1,) * (cache.ndim - 1))
+    if circular:
+        places = places % cache.shape[axis]
+    return mx.put_along_axis(cache, mx.broadcast_to(places, update.shape), update, axis=axis)

@@ -154,9 +154,9 @@ def resize(
             a = cubic_a if mode == "cubic" else None
             places, rows = filter_taps(positions, size, scale, a, antialias, exclude_outside)
             y = mx.zeros((), dtype=x.dtype)
-            for near, row in zip(zip(*places, strict=True), zip(*rows, strict=True), strict=True):
-                tap = mx.take(x, mx.array(near, dtype=mx.int32), axis=axis)
-                y = y + mx.array(row, dtype=x.dtype).reshape(along) * tap
+            for tap, weight in zip(zip(*places, strict=True), zip(*rows, strict=True), strict=True):
+                part = mx.take(x, mx.array(tap, dtype=mx.int32), axis=axis)
+                y = y + mx.array(weight, dtype=x.dtype).reshape(along) * part
         if coordinates == "tf_crop_and_resize":
             beyond = mx.array([not 0 <= position <= size - 1 for position in positions])
             y = mx.where(beyond.reshape(along), mx.array(outside, dtype=y.dtype), y)

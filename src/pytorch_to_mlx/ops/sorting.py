@@ -247,3 +247,23 @@ def unique_consecutive(x: mx.array, axis: int | None = None) -> tuple[mx.array, 
     if axis is None:
         return values, inverse.reshape(x.shape), counts
     return mx.moveaxis(values, 0, axis), inverse, counts
+
+
+def unique_places(
+    x: mx.array, axis: int | None = None, ordered: bool = True
+) -> tuple[mx.array, mx.array, mx.array, mx.array]:
+    """Distinct values (or slices along ``axis``), the int64 place of the first of each, the int64
+    inverse and counts; sorted, or if not ``ordered`` as they first appear.
+
+    The size depends on the values, so this evaluates ``x``. Source: ONNX ``Unique``.
+    """
+    values, inverse, counts = unique(x) if axis is None else unique_dim(x, axis)
+    inverse = inverse.reshape(-1)
+    first = mx.full(counts.shape, inverse.size, dtype=mx.int64)
+    first = first.at[inverse].minimum(mx.arange(inverse.size, dtype=mx.int64))
+    if ordered:
+        return values, first, inverse, counts
+    order = mx.argsort(first)
+    rank = mx.argsort(order).astype(mx.int64)
+    values = mx.take(values, order, axis=axis or 0)
+    return values, first[order], rank[inverse], counts[order]

@@ -257,6 +257,8 @@ def _batch_norm(node: Node, weights: set[Value]) -> Plan | None:
     a = _bind(node, "x mean var weight bias eps", {"weight": None, "bias": None, "eps": 1e-5})
     if not all(_is_weight(a[k], weights, 1) for k in ("mean", "var")):
         return None
+    if a["x"].ndim > 4:  # nn.BatchNorm takes no volumes
+        return None
     affine = a["weight"] is not None
     if (
         affine != (a["bias"] is not None)

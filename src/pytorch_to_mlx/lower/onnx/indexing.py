@@ -24,7 +24,13 @@ from pytorch_to_mlx.lower.onnx._common import (
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.ops.indexing import gather as gather_along
 from pytorch_to_mlx.ops.indexing import nonzero as find_nonzero
-from pytorch_to_mlx.ops.rearrange import gather_nd, scatter_elements, scatter_nd, slice_at
+from pytorch_to_mlx.ops.rearrange import (
+    gather_nd,
+    scatter_elements,
+    scatter_nd,
+    slice_at,
+    tensor_scatter,
+)
 
 _END = 2**31 - 1  # exporters write "to the end" as the largest int32 or int64
 
@@ -140,6 +146,25 @@ def scatter_elements_(
     """ScatterElements(T data, Tind indices, T updates, int axis=0, string reduction) -> T output"""
     extra = (axis,) if reduction == "none" else (axis, reduction)
     return call_as(scatter_elements, [(data.dims, data.dtype)], data, indices, updates, *extra)
+
+
+@lowers("TensorScatter")
+def tensor_scatter_(
+    past_cache: Value,
+    update: Value,
+    write_indices: Value | None = None,
+    axis: int = -2,
+    mode: str = "linear",
+) -> Value:
+    """TensorScatter(T past_cache, T update, int64? write_indices, string mode="linear", int
+    axis=-2) -> T present_cache"""
+    options: dict[str, Any] = {} if axis == -2 else {"axis": axis}
+    if mode == "circular":
+        options["circular"] = True
+    starts = () if write_indices is None else (write_indices,)
+    result = [(past_cache.dims, past_cache.dtype)]
+    out: Value = call_as(tensor_scatter, result, past_cache, update, *starts, **options)
+    return out
 
 
 @lowers("NonZero")

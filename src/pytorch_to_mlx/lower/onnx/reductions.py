@@ -21,6 +21,7 @@ from pytorch_to_mlx.lower.onnx._common import (
     getitem,
     is_float,
 )
+from pytorch_to_mlx.ops.empty import logsumexp_of_any, max_of_any, min_of_any
 from pytorch_to_mlx.ops.ordering import sorted_first
 
 Reduction = Callable[[Value, dict[str, Any]], Value]
@@ -47,7 +48,7 @@ def _moving(x: Value, axes: tuple[Any, ...], keepdims: int, fn: Reduction) -> Va
     rank, count = x.ndim, len(axes)
     dims = tuple(fresh() for _ in range(rank))
     moved = call_as("ops.axes_last", [(dims, x.dtype)], x, axes)
-    y = fn(moved, {"axis": tuple(range(rank - count, rank))})
+    y = _TAKES_EMPTY.get(fn, fn)(moved, {"axis": tuple(range(rank - count, rank))})
     if not keepdims:
         return y
     out = tuple(fresh() for _ in range(rank))
@@ -81,15 +82,31 @@ def _empty_extreme(x: Value, axes: list[int], options: dict[str, Any], low: bool
     keep = options.get("keepdims")
     dims = [1 if i in axes else d for i, d in enumerate(x.dims) if keep or i not in axes]
     dtype = DType(str(x.dtype))
+    return call(mx.full, tuple(dims), extreme_of(dtype, low), dtype=dtype)
+
+
+def extreme_of(dtype: DType, low: bool) -> Any:
+    """The smallest (or largest) value of a type."""
     if dtype.is_floating:
-        value: Any = float("-inf") if low else float("inf")
-    else:
-        bits, unsigned = 8 * dtype.size, dtype.startswith("uint")
-        lowest, highest = (
-            (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        )
-        value = lowest if low else highest
-    return call(mx.full, tuple(dims), value, dtype=dtype)
+        return float("-inf") if low else float("inf")
+    bits, unsigned = 8 * dtype.size, dtype.startswith("uint")
+    if low:
+        return 0 if unsigned else -(2 ** (bits - 1))
+    return 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1
+
+
+def _of_any(fn: Callable[..., Any], low: bool) -> Reduction:
+    """A reduction of an array that may turn out empty when the model runs."""
+
+    def run(x: Value, options: dict[str, Any]) -> Value:
+        if x.dtype == "bool":
+            return call(mx.any if low else mx.all, x, **options)
+        dims = x.dims[: x.ndim - len(options["axis"])]
+        empty = extreme_of(DType(str(x.dtype)), low)
+        out: Value = call_as(fn, [(dims, x.dtype)], x, len(options["axis"]), empty)
+        return out
+
+    return run
 
 
 def _sum(x: Value, options: dict[str, Any]) -> Value:
@@ -122,6 +139,19 @@ def _log_sum_exp(x: Value, options: dict[str, Any]) -> Value:
     if options.get("axis") == ():
         return x
     return cast(call(mx.logsumexp, x, **options), str(x.dtype))
+
+
+def _takes_empty() -> dict[Reduction, Reduction]:
+    functions = {
+        "ReduceMax": _of_any(max_of_any, True),
+        "ReduceMin": _of_any(min_of_any, False),
+        "ReduceLogSumExp": _of_any(logsumexp_of_any, True),
+    }
+    return {_REDUCE[name]: fn for name, fn in functions.items()}
+
+
+#: Those that MLX refuses for empty arrays, with what takes them.
+_TAKES_EMPTY = _takes_empty()
 
 
 def _register(name: str, fn: Reduction) -> None:

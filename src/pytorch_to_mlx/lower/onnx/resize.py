@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import as_dim, is_static
 from pytorch_to_mlx.lower._channels import spatial
@@ -88,9 +87,7 @@ def upsample_7(X: Value, scales: tuple[float, ...], mode: str = "nearest") -> Va
 
 
 @lowers("Upsample")
-def upsample_1(
-    X: Value, height_scale: float, width_scale: float, mode: str = "nearest"
-) -> Value:
+def upsample_1(X: Value, height_scale: float, width_scale: float, mode: str = "nearest") -> Value:
     """Upsample(T X, float height_scale, float width_scale, string mode="nearest") -> T Y"""
     plain = "linear" if mode == "bilinear" else mode
     return resize_10(X, (1.0, 1.0, height_scale, width_scale), plain)

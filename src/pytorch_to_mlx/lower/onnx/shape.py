@@ -29,7 +29,7 @@ from pytorch_to_mlx.lower.onnx._common import (
 from pytorch_to_mlx.lower.onnx._context import node
 from pytorch_to_mlx.lower.onnx._dtypes import element_name, storage
 from pytorch_to_mlx.lower.onnx._values import Known, known
-from pytorch_to_mlx.ops.rearrange import squeeze_at, tile_by, unsqueeze_at
+from pytorch_to_mlx.ops.rearrange import reshape_by, squeeze_at, tile_by, unsqueeze_at
 
 
 @lowers("Shape")
@@ -60,8 +60,9 @@ def reshape(data: Value, shape: Ints, allowzero: int = 0) -> Value:
             dims[unknown[0]] = _quotient(total, rest)
     if all(_is_input_size(d) for d in dims):
         return call(mx.reshape, data, tuple(as_dim(d) for d in dims))
-    results = [tuple(d if is_static(d) else fresh() for d in dims)]
-    return call_as(mx.reshape, [(results[0], data.dtype)], data, tuple(dims))
+    result = tuple(d if is_static(d) else fresh() for d in dims)
+    fn = mx.reshape if allowzero else reshape_by  # what is read may be 0 or -1
+    return call_as(fn, [(result, data.dtype)], data, tuple(dims))
 
 
 def _quotient(total: Any, rest: Any) -> Any:
@@ -277,12 +278,13 @@ def depth_to_space(input: Value, blocksize: int, mode: str = "DCR") -> Value:
 
 
 @lowers("SpaceToDepth")
-def space_to_depth(input: Value, blocksize: int) -> Value:
-    """SpaceToDepth(T input, int blocksize) -> T output"""
+def space_to_depth(input: Value, blocksize: int, mode: str = "DCR") -> Value:
+    """SpaceToDepth(T input, int blocksize, string mode="DCR") -> T output"""
     b, (n, c, h, w) = blocksize, input.dims
     rows, columns = FloorDiv(sympy.sympify(h), b), FloorDiv(sympy.sympify(w), b)
     split = input.reshape(n, c, as_dim(rows), b, as_dim(columns), b)
-    return split.transpose(0, 3, 5, 1, 2, 4).reshape(n, c * b**2, as_dim(rows), as_dim(columns))
+    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    return split.transpose(*order).reshape(n, c * b**2, as_dim(rows), as_dim(columns))
 
 
 @lowers("Trilu")
