@@ -44,7 +44,7 @@ DYNAMIC = ["N", 3, "H", "W"]
                 "nearest_mode": "floor",
             },
             [1, 1, 2, 2],
-            "nn.Upsample(",
+            "mx.repeat(",
         ),
         (
             {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"},
