@@ -10,8 +10,9 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
 from pytorch_to_mlx.lower.onnx._common import call_as, cast, getitem
+from pytorch_to_mlx.lower.onnx.conv import conv
 from pytorch_to_mlx.lower.onnx.linear import gemm, product_of
-from pytorch_to_mlx.lower.onnx.nn import conv, layer_normalization, rms_normalization
+from pytorch_to_mlx.lower.onnx.norms import layer_normalization, rms_normalization
 
 MICROSOFT = "com.microsoft"
 

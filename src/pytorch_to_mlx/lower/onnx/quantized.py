@@ -13,7 +13,7 @@ from pytorch_to_mlx.lower.onnx._common import array, call_as, cast, element, tag
 from pytorch_to_mlx.lower.onnx._context import node
 from pytorch_to_mlx.lower.onnx._dtypes import element_name, storage, to_storage
 from pytorch_to_mlx.lower.onnx._values import Known
-from pytorch_to_mlx.lower.onnx.nn import conv_integer_
+from pytorch_to_mlx.lower.onnx.conv import conv_integer_
 from pytorch_to_mlx.ops.quantized import (
     dequantize_linear,
     dynamic_quantize_linear,
