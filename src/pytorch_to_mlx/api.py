@@ -46,9 +46,10 @@ def convert(
     """Converts a model to a package of readable ``mlx.nn`` code and weights.
 
     Args:
-        source: an ``nn.Module``, an ``ExportedProgram``, or a path (``.pt2``, ``.pt``/``.pth``,
-            ``file.py:factory``).
-        args, kwargs: example inputs, as for ``torch.export.export``.
+        source: an ``nn.Module``, an ``ExportedProgram``, an ``onnx.ModelProto``, or a path
+            (``.pt2``, ``.onnx``, ``.pt``/``.pth``, ``file.py:factory``).
+        args, kwargs: example inputs, as for ``torch.export.export``; an ONNX model's inputs by
+            position or name, drawn where none are given.
         dynamic_shapes: ``"auto"`` (every dimension the model accepts at other sizes), ``None``
             (static), or a
             ``torch.export`` specification.
@@ -153,12 +154,60 @@ def _capture(
     bars: Progress,
     timings: reporting.Timings,
 ) -> tuple[OpenedSource, Captured]:
-    from pytorch_to_mlx.capture.export import capture_module, capture_program
-    from pytorch_to_mlx.codegen.size_names import asked_names
     from pytorch_to_mlx.sources.detect import open_source
 
     with timings("open"), bars.stage("open"):
         opened = open_source(source, trust_code=trust_code, model_factory=model, method=method)
+    if opened.kind == "onnx":
+        with timings("capture"), bars.stage("capture"):
+            captured = _capture_onnx(opened, args, kwargs, dynamic_shapes, dtype)
+    else:
+        captured = _capture_torch(opened, args, kwargs, dynamic_shapes, dtype, bars, timings)
+    tensors = captured.tensors.values()
+    memory.require(
+        memory.working_bytes(tensors),
+        f"converting the largest of {memory.tensor_bytes(tensors):,} bytes of weights",
+        _TOO_LARGE,
+        CaptureError,
+    )
+    captured.warnings.extend(opened.notes)
+    captured.warnings.extend(reporting.narrowed(captured))
+    return opened, captured
+
+
+def _capture_onnx(
+    opened: OpenedSource,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    dynamic_shapes: Any,
+    dtype: str | None,
+) -> Captured:
+    from pytorch_to_mlx.capture.onnx.source import capture_model
+
+    if dtype is not None:
+        raise InputError(
+            "an ONNX model keeps its dtypes", hint="leave dtype out, and cast the package's weights"
+        )
+    if dynamic_shapes not in ("auto", None):
+        raise InputError(
+            "an ONNX model says itself which sizes vary",
+            hint="leave the sizes out, or fix them all",
+        )
+    return capture_model(opened.onnx, args, kwargs, static=dynamic_shapes is None)
+
+
+def _capture_torch(
+    opened: OpenedSource,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None,
+    dynamic_shapes: Any,
+    dtype: str | None,
+    bars: Progress,
+    timings: reporting.Timings,
+) -> Captured:
+    from pytorch_to_mlx.capture.export import capture_module, capture_program
+    from pytorch_to_mlx.codegen.size_names import asked_names
+
     if not args and not kwargs:
         args, kwargs = opened.args, dict(opened.kwargs)
     shapes = opened.dynamic_shapes if dynamic_shapes == "auto" else dynamic_shapes
@@ -174,17 +223,8 @@ def _capture(
                 opened.module, tuple(args), dict(kwargs or {}), dynamic_shapes=shapes
             )
         captured = _decompose(captured)
-    tensors = captured.tensors.values()
-    memory.require(
-        memory.working_bytes(tensors),
-        f"converting the largest of {memory.tensor_bytes(tensors):,} bytes of weights",
-        _TOO_LARGE,
-        CaptureError,
-    )
     captured.size_names = asked_names(shapes, captured.in_tree)
-    captured.warnings.extend(opened.notes)
-    captured.warnings.extend(reporting.narrowed(captured))
-    return opened, captured
+    return captured
 
 
 def _cast(
@@ -223,6 +263,10 @@ def _decompose(captured: Captured) -> Captured:
 
 
 def _lower(captured: Captured) -> Graph:
+    if captured.frontend == "onnx":
+        from pytorch_to_mlx.lower.onnx._program import lower_model
+
+        return lower_model(captured)
     from pytorch_to_mlx.lower.aten._program import lower_program
 
     return lower_program(captured)
@@ -244,11 +288,20 @@ def _job(graph: Graph, captured: Captured, opened: OpenedSource) -> Job:
     name_sizes(graph, captured.size_names)
     captured.dims = renamed_dims(captured.dims, graph.size_names)
     code = emit(graph)
-    versions = reporting.torch_versions()
+    versions = reporting.source_versions(captured)
     source = {"kind": opened.kind, "description": opened.description, "sha256": opened.sha256}
     config = build_config(graph, code, dims=captured.dims, source=source, versions=versions)
-    kept = {name for name, p in code.weights.items() if not p.persistent}
+    kept = {
+        name
+        for name, p in code.weights.items()
+        if not p.persistent or not _from_source(p, captured)
+    }
     return Job(captured, code, config, kept)
+
+
+def _from_source(p: Any, captured: Captured) -> bool:
+    """Whether a weight is made of what files of the source hold (constants are the program's)."""
+    return captured.frontend != "onnx" or set(p.sources) <= captured.persistent
 
 
 def _finish(

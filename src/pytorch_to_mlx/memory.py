@@ -32,10 +32,12 @@ def available() -> int | None:
 
 
 def tensor_bytes(tensors: Iterable[Any]) -> int:
-    """Bytes of torch tensors; those that share memory count once."""
-    sizes = {}
+    """Bytes of torch tensors (those that share memory count once) or arrays."""
+    sizes: dict[Any, int] = {}
     for tensor in tensors:
-        if tensor.device.type != "meta":
+        if not hasattr(tensor, "untyped_storage"):
+            sizes[len(sizes)] = int(tensor.nbytes)
+        elif tensor.device.type != "meta":
             sizes[tensor.untyped_storage().data_ptr(), tensor.shape] = (
                 tensor.numel() * tensor.element_size()
             )
@@ -47,8 +49,12 @@ def working_bytes(tensors: Iterable[Any]) -> int:
 
     Weights are stored one at a time: the largest as an MLX array, and what becomes of it.
     """
-    largest = max((t.numel() * t.element_size() for t in tensors), default=0)
+    largest = max((_bytes(t) for t in tensors), default=0)
     return 2 * largest
+
+
+def _bytes(tensor: Any) -> int:
+    return int(tensor.nbytes)
 
 
 def require(needed: int, what: str, hint: str, error: type[ConversionError] = SourceError) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx import memory
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.package import arrays
 
 if TYPE_CHECKING:
     from pytorch_to_mlx.capture.program import Captured
@@ -121,7 +122,7 @@ def module_tree(captured: Captured) -> dict[str, Any]:
     """Modules with classes and parameter counts (each shared tensor counted once)."""
     own: Counter[str] = Counter()
     for path, tensor in captured.tensors.items():
-        own[path.rpartition(".")[0]] += int(tensor.numel())
+        own[path.rpartition(".")[0]] += arrays.count_of(tensor)
     paths = {*captured.classes, *own}
     children: dict[str, list[str]] = {}
     for path in sorted(
@@ -193,7 +194,12 @@ def conversion_memory(job: Job) -> dict[str, int]:
     return found if there is None else {**found, "free_now": there}
 
 
-def torch_versions() -> dict[str, str]:
+def source_versions(captured: Captured) -> dict[str, str]:
+    """Versions of the library that the source is of."""
+    if captured.frontend == "onnx":
+        from importlib.metadata import version
+
+        return {"onnx": version("onnx")}
     import torch
 
     return {"torch": torch.__version__.partition("+")[0]}

@@ -377,8 +377,19 @@ def test_flipped_bytes(
             assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("name", ["m.onnx", "m.bin"])
+def test_an_onnx_model_is_told_by_its_content(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\x08\x08\x12\x07pytorch\x1a\x052.0.0:\x10")
+    opened = open_source(path)
+    assert (opened.kind, opened.onnx) == ("onnx", path)
+    with pytest.raises(SourceError, match="no methods"):
+        open_source(path, method="encode")
+    with pytest.raises(SourceError, match="--model does not apply"):
+        open_source(path, model_factory="a.py:f")
+
+
 CONTENTS = {
-    "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.0.0:\x10", "ONNX"),
     "gguf": (b"GGUF\x03\x00\x00\x00", "GGUF"),
     "h5": (b"\x89HDF\r\n\x1a\n", "HDF5"),
     "tflite": (b"\x1c\x00\x00\x00TFL3", "TensorFlow Lite"),

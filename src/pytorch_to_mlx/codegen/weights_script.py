@@ -19,9 +19,9 @@ from pytorch_to_mlx.graph.dtypes import DType
 
 _SCRIPT = '''"""Turns a checkpoint of the source model into this package's weights.
 
-    python convert_weights.py checkpoint.safetensors [output_folder]
+    python convert_weights.py {example} [output_folder]
 
-``checkpoint`` is a .safetensors file or a torch checkpoint (.pt, .pth, .bin: those need torch).
+``checkpoint`` is {accepted}.
 """
 
 from __future__ import annotations
@@ -89,28 +89,7 @@ def fitted(name: str, new: mx.array, old: mx.array) -> mx.array:
     return new.astype(old.dtype) if mx.issubdtype(old.dtype, mx.floating) else new
 
 
-def read_checkpoint(path: str) -> dict[str, mx.array]:
-    """Tensors of a safetensors or torch file."""
-    if path.endswith(".safetensors"):
-        return mx.load(path)
-    import torch
-
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    state = state.get("state_dict", state)
-    return {{k: to_mlx(v) for k, v in state.items() if isinstance(v, torch.Tensor)}}
-
-
-def to_mlx(tensor) -> mx.array:
-    """A torch tensor as an MLX array of the same dtype (float64 becomes float32)."""
-    import torch
-
-    tensor = tensor.detach().contiguous()
-    if tensor.dtype == torch.bfloat16:
-        return mx.array(tensor.view(torch.int16).numpy()).view(mx.bfloat16)
-    if tensor.dtype == torch.float64:
-        tensor = tensor.float()
-    return mx.array(tensor.numpy())
-
+{reader}
 
 def main() -> None:
     if len(sys.argv) not in (2, 3):
@@ -144,10 +123,72 @@ if __name__ == "__main__":
 '''
 
 
+_TORCH = '''def read_checkpoint(path: str) -> dict[str, mx.array]:
+    """Tensors of a safetensors or torch file."""
+    if path.endswith(".safetensors"):
+        return mx.load(path)
+    import torch
+
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = state.get("state_dict", state)
+    return {k: to_mlx(v) for k, v in state.items() if isinstance(v, torch.Tensor)}
+
+
+def to_mlx(tensor) -> mx.array:
+    """A torch tensor as an MLX array of the same dtype (float64 becomes float32)."""
+    import torch
+
+    tensor = tensor.detach().contiguous()
+    if tensor.dtype == torch.bfloat16:
+        return mx.array(tensor.view(torch.int16).numpy()).view(mx.bfloat16)
+    if tensor.dtype == torch.float64:
+        tensor = tensor.float()
+    return mx.array(tensor.numpy())
+'''
+
+_ONNX = '''def read_checkpoint(path: str) -> dict[str, mx.array]:
+    """Tensors of a safetensors or ONNX file by their names."""
+    if path.endswith(".safetensors"):
+        return mx.load(path)
+    import onnx
+
+    graph = onnx.load(path).graph  # external data in the file's folder included
+    return {t.name: to_mlx(onnx.numpy_helper.to_array(t)) for t in graph.initializer}
+
+
+def to_mlx(array) -> mx.array:
+    """A numpy array as an MLX array; int4 and the like as int8, float8 as float32."""
+    name = array.dtype.name
+    if name == "bfloat16":
+        return mx.array(array.view("uint16")).view(mx.bfloat16)
+    if name == "float64":
+        with mx.stream(mx.cpu):
+            return mx.array(array, dtype=mx.float64)
+    if name in ("int4", "int2", "uint4", "uint2"):
+        array = array.astype(name[:-1] + "8")
+    elif name.startswith(("float8", "float4")):
+        array = array.astype("float32")
+    return mx.array(array)
+'''
+
+_READERS = {
+    "aten": (
+        "checkpoint.safetensors",
+        "a .safetensors file or a torch checkpoint (.pt, .pth, .bin: those need torch)",
+        _TORCH,
+    ),
+    "onnx": ("model.onnx", "another .onnx file of this graph (needs onnx) or .safetensors", _ONNX),
+}
+
+
 def weights_script(
-    weights: Mapping[str, Param], *, aliases: Mapping[str, str], kept: set[str]
+    weights: Mapping[str, Param],
+    *,
+    aliases: Mapping[str, str],
+    kept: set[str],
+    frontend: str = "aten",
 ) -> str:
-    """The script's text.
+    """The script's text, for checkpoints of the source's kind.
 
     ``aliases`` maps other source names to canonical ones; ``kept`` are emitted names that
     checkpoints lack.
@@ -164,7 +205,11 @@ def weights_script(
     for other, canonical in aliases.items():
         by_canonical[canonical].append(other)
     sources = {s for p in weights.values() for s in p.sources}
+    example, accepted, reader = _READERS[frontend]
     script = _SCRIPT.format(
+        example=example,
+        accepted=accepted,
+        reader=reader,
         math="import math\n" if "math." in "".join(helpers) or "math." in "".join(lines) else "",
         aliases=repr({k: tuple(v) for k, v in by_canonical.items() if k in sources}),
         kept=repr(tuple(sorted(kept))),

@@ -57,6 +57,21 @@ def from_torch(tensor: Any) -> mx.array:
         raise InputError(f"a tensor of dtype {tensor.dtype} cannot become an MLX array") from error
 
 
+def is_floating(tensor: Any) -> bool:
+    """Whether a tensor of any frontend (torch, MLX) holds floats."""
+    return dtype_name(tensor).startswith(("float", "bfloat"))
+
+
+def dtype_name(tensor: Any) -> str:
+    """The dtype's bare name, such as ``float32``."""
+    return str(tensor.dtype).rpartition(".")[2]
+
+
+def count_of(tensor: Any) -> int:
+    """How many elements a tensor of any frontend has."""
+    return int(tensor.numel()) if hasattr(tensor, "numel") else int(tensor.size)
+
+
 def matched(array: mx.array, dtype: str) -> mx.array:
     """The array in the model's input dtype: widths change, kinds (float, integer, bool) do not.
 

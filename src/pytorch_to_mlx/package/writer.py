@@ -51,7 +51,12 @@ def write_package(folder: Path, job: Job, progress: Progress) -> None:
     with progress.stage("golden outputs"):
         golden = golden_arrays(job)
         safetensors.write_arrays(folder / GOLDEN, golden)
-    script = weights_script(job.code.weights, aliases=job.captured.aliases, kept=job.kept)
+    script = weights_script(
+        job.code.weights,
+        aliases=job.captured.aliases,
+        kept=job.kept,
+        frontend=job.captured.frontend,
+    )
     write_text(folder / "convert_weights.py", script)
     write_weights(folder, job, progress)
     write_text(folder / "test_model.py", selftest.test_source())
@@ -128,7 +133,7 @@ class SourceTensors(Mapping[str, mx.array]):
         self._canonical = captured.canonical
 
     def __getitem__(self, name: str) -> mx.array:
-        return arrays.from_torch(self._tensors[self._canonical(name)])
+        return arrays.to_mlx(self._tensors[self._canonical(name)])
 
     def find(self, name: str) -> mx.array | None:
         """The tensor, or None where the source has none of this name."""

@@ -33,7 +33,8 @@ _TOO_LARGE = "free some, use a larger machine, or convert a checkpoint saved in 
 class OpenedSource:
     """A model that is ready for capture.
 
-    ``kind`` is ``"module"`` or ``"exported_program"``, and the field of that name is set. ``args``
+    ``kind`` is ``"module"``, ``"exported_program"`` or ``"onnx"`` (a path or a ``ModelProto``), and
+    the field of that name is set. ``args``
     and ``kwargs`` are the source's own example inputs (``has_examples``), ``dynamic_shapes`` is
     ``"auto"`` unless a factory chose. ``description`` says in words what was opened, ``sha256`` is
     the file's (empty for live objects), ``notes`` tell the user what was done on the way.
@@ -43,6 +44,7 @@ class OpenedSource:
     description: str
     module: torch.nn.Module | None = None
     exported_program: torch.export.ExportedProgram | None = None
+    onnx: Any = None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     dynamic_shapes: Any = "auto"
@@ -63,7 +65,8 @@ def open_source(
     model_factory: str | Callable[[], Any] | torch.nn.Module | None = None,
     method: str | None = None,
 ) -> OpenedSource:
-    """Opens a live ``nn.Module`` or ``ExportedProgram``, a path, or ``"file.py:factory"``.
+    """Opens a live ``nn.Module``, ``ExportedProgram`` or ``onnx.ModelProto``, a path, or a factory
+    (``"file.py:factory"``).
 
     Files are told apart by content. ``model_factory`` (``"file.py:factory"``, a callable or a
     module) gives the architecture for a state dict; ``trust_code`` consents to unpickling whole
@@ -80,17 +83,17 @@ def open_source(
 
 
 def _open_live(source: Any) -> OpenedSource:
+    name = type(source).__name__
+    if name == "ModelProto":
+        return OpenedSource("onnx", "ONNX model (live)", onnx=source)
     import torch
 
-    name = type(source).__name__
     if isinstance(source, torch.jit.ScriptModule):
         raise SourceError(
             f"{name} is TorchScript, which is not supported yet", hint=kinds.EXPORT_HINT
         )
     if is_module(source):
         return _opened(Made(source), f"{name} (live)")
-    if name == "ModelProto":
-        raise SourceError("ONNX models are not supported yet", hint=kinds.EXPORT_HINT)
     if type(source).__module__.startswith("mlx."):
         raise SourceError(f"{name} is an MLX object already")
     if isinstance(source, dict):
@@ -117,7 +120,11 @@ def _open_path(
     if isinstance(kind, kinds.Refused):
         raise SourceError(f"{path} is {kind.what}", hint=kind.hint)
     memory.require(path.stat().st_size, f"reading {path}", _TOO_LARGE)
-    if kind == kinds.EXPORTED:
+    if kind == kinds.ONNX:
+        if model_factory is not None:
+            raise SourceError(f"{path} is a model with its own graph; --model does not apply")
+        opened = OpenedSource("onnx", f"ONNX model {path}", onnx=path)
+    elif kind == kinds.EXPORTED:
         if model_factory is not None:
             raise SourceError(f"{path} is a program with its own code; --model does not apply")
         opened = _open_program(load_program(path, trust_code=trust_code), path)
@@ -214,6 +221,8 @@ def _opened(made: Made, description: str) -> OpenedSource:
 def _choose_method(opened: OpenedSource, method: str | None) -> OpenedSource:
     if not method or method == "forward":
         return opened
+    if opened.kind == "onnx":
+        raise SourceError("an ONNX model has no methods", hint="leave --method out")
     if opened.module is None:
         raise SourceError(
             "an exported program has only the method it was exported from",

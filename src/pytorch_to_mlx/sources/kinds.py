@@ -12,6 +12,7 @@ from pytorch_to_mlx.errors import SourceError
 from pytorch_to_mlx.sources.archives import check_archive
 
 EXPORTED, CHECKPOINT, SAFETENSORS = "exported_program", "checkpoint", "safetensors"
+ONNX = "onnx"
 
 EXPORT_HINT = (
     "load it in PyTorch and convert the module, or torch.export.save(torch.export.export(...))"
@@ -31,7 +32,7 @@ class Refused:
 
 
 def sniff(path: Path) -> str | Refused:
-    """``EXPORTED``, ``CHECKPOINT``, ``SAFETENSORS``, or why the path is none of these.
+    """``EXPORTED``, ``CHECKPOINT``, ``SAFETENSORS``, ``ONNX``, or why the path is none of these.
 
     Raises ``SourceError`` when there is nothing at the path, or it is empty or cut short.
     """
@@ -66,10 +67,7 @@ def _head(path: Path, head: bytes) -> str | Refused:
             Refused("a web page, not a model", "the download failed; fetch the file itself"),
         ),
         (_is_safetensors(head, path), SAFETENSORS),
-        (
-            bool(_ONNX_HEAD.match(head)) or path.suffix == ".onnx",
-            Refused("an ONNX model, which is not supported yet", EXPORT_HINT),
-        ),
+        (bool(_ONNX_HEAD.match(head)) or path.suffix == ".onnx", ONNX),
         (path.suffix == ".py", Refused("a Python file", f"name the factory: {path}:<function>")),
         # Any pickle: torch decides, safely, whether it can be read.
         (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"), CHECKPOINT),
@@ -84,7 +82,10 @@ def _head(path: Path, head: bytes) -> str | Refused:
 
 _GGUF = "convert the original PyTorch checkpoint instead"
 _NUMPY = "use it as example inputs: --args"
-_KNOWN = "expected a .pt2 program, a .pt/.pth/.safetensors checkpoint, or file.py:factory"
+_KNOWN = (
+    "expected a .pt2 program, an .onnx model, a .pt/.pth/.safetensors checkpoint, "
+    "or file.py:factory"
+)
 
 
 def _is_safetensors(head: bytes, path: Path) -> bool:
@@ -139,6 +140,6 @@ def _nearby(path: Path) -> str:
     folder = path.parent
     if not os.path.isdir(folder):
         return f"the folder {folder} does not exist either"
-    suffixes = (".pt2", ".pt", ".pth", ".safetensors", ".py")
+    suffixes = (".pt2", ".onnx", ".pt", ".pth", ".safetensors", ".py")
     beside = sorted(entry.name for entry in folder.iterdir() if entry.suffix in suffixes)[:5]
     return f"in {folder} there are: {', '.join(beside)}" if beside else _KNOWN

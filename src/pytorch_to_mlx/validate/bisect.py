@@ -24,7 +24,7 @@ from pytorch_to_mlx.validate.bisect_passes import first_bad_pass
 from pytorch_to_mlx.validate.code import NotFlat, Runner
 from pytorch_to_mlx.validate.compare import FLOOR, Comparison, compare, is_inexact
 from pytorch_to_mlx.validate.lowered import Lowered, pairs, torch_array
-from pytorch_to_mlx.validate.perturb import changed
+from pytorch_to_mlx.validate.noise import changed
 from pytorch_to_mlx.validate.result import Case, ValidationReport
 from pytorch_to_mlx.validate.subject import Subject, mlx_array
 from pytorch_to_mlx.validate.values import node_values

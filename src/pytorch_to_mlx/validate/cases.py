@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pytorch_to_mlx.package import arrays
 from pytorch_to_mlx.validate import inputs as draws
 from pytorch_to_mlx.validate.budget import Budget
 from pytorch_to_mlx.validate.compare import FLOOR, STORED, Array, Comparison, compare
@@ -205,7 +206,7 @@ class Cases:
     def _wide_is_affordable(self) -> bool:
         captured = self.subject.captured
         assert captured is not None
-        return sum(t.numel() for t in captured.tensors.values()) <= WIDE_LIMIT
+        return sum(arrays.count_of(t) for t in captured.tensors.values()) <= WIDE_LIMIT
 
     def own_error(self, case: Case) -> float | None:
         """The original's float32 error against float64 as a fraction of scale (infinite where their

@@ -140,7 +140,7 @@ class Runner:
 
 def weight(captured: Captured, p: Param) -> mx.array:
     """The array of a weight, by its recipe where it has one."""
-    sources = [arrays.from_torch(captured.tensors[captured.canonical(s)]) for s in p.sources]
+    sources = [arrays.to_mlx(captured.tensors[captured.canonical(s)]) for s in p.sources]
     if p.recipe is None:
         return sources[0]
     runner = Runner(captured, p.recipe, {})

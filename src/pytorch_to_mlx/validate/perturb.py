@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,10 @@ import mlx.core as mx
 import numpy as np
 
 from pytorch_to_mlx.graph.dtypes import mlx_dtype
+from pytorch_to_mlx.package import arrays
 from pytorch_to_mlx.package.writer import SourceTensors, import_script
 from pytorch_to_mlx.validate.compare import FLOOR, cosine, is_inexact
+from pytorch_to_mlx.validate.noise import edited
 from pytorch_to_mlx.validate.result import Case
 from pytorch_to_mlx.validate.subject import Outputs, PackageFailed, SourceRefuses, Subject
 
@@ -36,7 +37,7 @@ LEAST_COSINE = 0.999
 STRENGTHS = (0.1, 1.0, 10.0, 0.01)
 LEAST_PROBES = 3
 MARGIN = 1.5  # a change costs both sides' runs and the weights' conversion
-PIECE = 1 << 22  # elements of a tensor that are changed at a time
+LITERAL = 8  # elements up to which an ONNX constant is written into the code
 
 Sides = tuple[list[Outputs], list[Outputs]]  # the original's outputs and the package's
 
@@ -104,7 +105,7 @@ def perturb_weights(subject: Subject, given: Case, plan: Plan) -> dict[str, Any]
         "reasons": [f"{', '.join(o.paths)}: {o.reason}" for o in failed],
         "strengths": {o.paths[0]: o.strength for o in failed},
         "written_out": fixed,
-        "of": sum(1 for t in subject.captured.tensors.values() if t.is_floating_point()),
+        "of": sum(1 for t in subject.captured.tensors.values() if arrays.is_floating(t)),
     }
 
 
@@ -115,7 +116,7 @@ def sample(tensors: Mapping[str, torch.Tensor], seed: int) -> list[list[str]]:
     """Floating tensors to change: all of up to 24; else one of each kind (the path without
     numbers), all that are zero throughout, and a draw of others. Each group changes together.
     """
-    paths = [p for p, t in tensors.items() if t.is_floating_point() and t.numel()]
+    paths = [p for p, t in tensors.items() if arrays.is_floating(t) and arrays.count_of(t)]
     if len(paths) <= ALL_BELOW:
         return [[p] for p in paths]
     rng = np.random.default_rng(seed)
@@ -142,16 +143,33 @@ def written_out(captured: Captured, dependents: Mapping[str, list[str]]) -> list
 
     Not those that are all zeros or all ones, which could be missing without a trace.
     """
-    signature = captured.program.graph_signature
-    parameters = {captured.canonical(str(p)) for p in signature.parameters}
+    parameters = _parameters(captured)
     return [
         path
         for path, t in captured.tensors.items()
         if path not in dependents
         and path not in parameters
-        and t.numel()
-        and not bool((t == 0).all() or (t == 1).all())
+        and arrays.count_of(t)
+        and not (_could_be_missing(t) and not _is_setting(captured, t))
     ]
+
+
+def _could_be_missing(tensor: Any) -> bool:
+    return bool((tensor == 0).all() or (tensor == 1).all())
+
+
+def _is_setting(captured: Captured, tensor: Any) -> bool:
+    """Whether a tensor of an ONNX model is a number that other sources have in their code."""
+    return captured.frontend == "onnx" and arrays.count_of(tensor) <= LITERAL
+
+
+def _parameters(captured: Captured) -> set[str]:
+    """What training changes; of an ONNX model the floats of rank 1 and more that are no scales."""
+    if captured.frontend == "onnx":
+        tensors = captured.tensors.items()
+        return {n for n, t in tensors if arrays.is_floating(t) and arrays.count_of(t) > LITERAL}
+    signature = captured.program.graph_signature
+    return {captured.canonical(str(p)) for p in signature.parameters}
 
 
 def shared(groups: list[list[str]], most: int) -> list[list[str]]:
@@ -172,9 +190,10 @@ class _Asked(Mapping[str, mx.array]):
         path = self.captured.canonical(name)
         self.names.add(path)
         tensor = self.captured.tensors[path]
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        narrow = {"float64": "float32", "complex128": "complex64"}.get(dtype, dtype)
-        return mx.zeros(tuple(tensor.shape), mlx_dtype(narrow))
+        dtype = arrays.dtype_name(tensor)
+        if not isinstance(tensor, mx.array):
+            dtype = {"float64": "float32", "complex128": "complex64"}.get(dtype, dtype)
+        return mx.zeros(tuple(tensor.shape), mlx_dtype(dtype))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.captured.tensors)
@@ -196,54 +215,6 @@ def emitted_names(script: Any, captured: Captured) -> dict[str, list[str]]:
 
 
 # -- how --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def changed(
-    tensors: Mapping[str, torch.Tensor],
-    paths: Sequence[str],
-    strength: float,
-    rng: np.random.Generator,
-) -> Iterator[None]:
-    """Within, the tensors are changed in place by noise of ``strength`` times their own size.
-
-    What is nowhere negative (variances, scales) stays so; a tensor of zeros gets noise of that
-    size.
-    """
-    import torch
-
-    saved = {p: tensors[p].detach().clone() for p in paths}
-    try:
-        with torch.no_grad():
-            for p in paths:
-                _add_noise(tensors[p], saved[p], strength, rng)
-        yield
-    finally:
-        with torch.no_grad():
-            for p, value in saved.items():
-                tensors[p].copy_(value)
-
-
-def _add_noise(
-    tensor: torch.Tensor, value: torch.Tensor, strength: float, rng: np.random.Generator
-) -> None:
-    """Writes a noisy ``value`` into ``tensor``, piece by piece: it may be a billion numbers."""
-    import torch
-
-    positive = value.numel() > 0 and float(value.min()) >= 0 and float(value.max()) > 0
-    flat = value.contiguous().view(-1)
-    pieces = flat.split(PIECE)
-    squares = sum(float(piece.double().square().sum()) for piece in pieces)
-    size = strength * ((squares / max(1, flat.numel())) ** 0.5 or 1.0)
-    out = tensor.view(-1) if tensor.is_contiguous() else torch.empty_like(flat)
-    for piece, target in zip(pieces, out.split(PIECE), strict=True):
-        noise = torch.from_numpy(rng.standard_normal(piece.numel())).to(value.device)
-        if positive:
-            target.copy_(piece.double() * torch.exp(strength * noise.clamp(-2, 2)))
-        else:
-            target.copy_(piece.double() + size * noise)
-    if not tensor.is_contiguous():
-        tensor.copy_(out.view(tensor.shape))
 
 
 def probed(probe: _Probe, paths: list[str], rng: np.random.Generator) -> list[Outcome]:
@@ -279,7 +250,7 @@ def _once(probe: _Probe, paths: list[str], strength: float, seed: int) -> Outcom
     captured = subject.captured
     assert captured is not None
     outcome = Outcome(paths, strength=strength)
-    with changed(captured.tensors, paths, strength, np.random.default_rng(seed)):
+    with edited(captured, paths, strength, np.random.default_rng(seed)):
         try:
             source = subject.run_source(probe.given.calls)
         except SourceRefuses:

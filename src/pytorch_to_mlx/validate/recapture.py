@@ -36,6 +36,11 @@ def recapture(
 
     arguments = (tuple(args), dict(kwargs))
     opened = open_source(source)
+    if opened.kind == "onnx":
+        given = named_values(package) if not (args or kwargs) else kwargs
+        captured = capture_onnx(opened.onnx, args, given, package)
+        check_same(package, captured)
+        return captured
     if not args and not kwargs and opened.exported_program is None and not opened.args:
         arguments = recorded_arguments(package) if not opened.kwargs else arguments
     wanted = package.config["dtype"]
@@ -54,6 +59,26 @@ def recapture(
     )
     check_same(package, captured)
     return captured
+
+
+def capture_onnx(
+    model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], package: Package
+) -> Captured:
+    """An ONNX model at the given inputs, with the names of outputs that lowering finds."""
+    from pytorch_to_mlx.capture.onnx.source import capture_model
+    from pytorch_to_mlx.lower.onnx._program import lower_model
+
+    static = not package.config["dims"].get("symbols")
+    captured = capture_model(model, args, kwargs, static=static)
+    lower_model(captured)
+    return captured
+
+
+def named_values(package: Package) -> dict[str, Any]:
+    """The recorded inputs by argument."""
+    golden = read_golden(package)
+    leaves = {s["index"]: golden[f"call0.input.{s['name']}"] for s in package.config["inputs"]}
+    return dict(trees.rebuild(package.in_tree, leaves.__getitem__))
 
 
 def _is_low(opened: OpenedSource) -> bool:

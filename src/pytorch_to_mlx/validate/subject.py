@@ -112,17 +112,12 @@ class Subject:
         Raises:
             SourceRefuses: it raised.
         """
-        import torch
-
         assert self.captured is not None
-        state = torch.random.get_rng_state()
         try:
-            torch.manual_seed(seed)
-            results = self.captured.reference(dtype).sequence(calls)
+            with seeded(self.captured.frontend, seed):
+                results = self.captured.reference(dtype).sequence(calls)
         except Exception as error:  # the user's code may raise anything
             raise SourceRefuses(_first_line(error)) from error
-        finally:
-            torch.random.set_rng_state(state)
         return [self._named(r) for r in results]
 
     def _named(self, outputs: Sequence[Any]) -> Outputs:
@@ -131,6 +126,25 @@ class Subject:
         names = self.captured.output_names
         wanted = ((name, names[i]) for i, name in self.outputs.items())
         return {name: by_name[source] for name, source in wanted if source in by_name}
+
+
+@contextmanager
+def seeded(frontend: str, seed: int) -> Iterator[None]:
+    """Within, the original's random numbers follow a seed."""
+    if frontend == "onnx":
+        from pytorch_to_mlx.capture.onnx.reference import set_seed
+
+        set_seed(seed)
+        yield
+        return
+    import torch
+
+    state = torch.random.get_rng_state()
+    try:
+        torch.manual_seed(seed)
+        yield
+    finally:
+        torch.random.set_rng_state(state)
 
 
 def _first_line(error: BaseException) -> str:

@@ -34,17 +34,20 @@ def capture_onnx(
     given: Mapping[str, Any] | None = None,
     *,
     name: str = "",
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Captured:
     """Reads a model; ``given`` maps inputs to example arrays (needed where a rank is not declared,
     and for the length of sequences).
 
-    Sizes with a ``dim_param`` share one symbol a name, unknown ones get symbols of their own.
+    Sizes with a ``dim_param`` share one symbol a name, unknown ones get symbols of their own;
+    ``sizes`` fixes those of inputs.
 
     Raises:
         SourceError: it is no valid ONNX model.
         CaptureError: the rank of an input is not declared and no example shows it.
     """
     model, folder = read_model(source)
+    fix_sizes(model, sizes or {})
     model, notes = prepared(model)
     program = build_program(model, folder)
     declare_inputs(program, given or {})
@@ -54,7 +57,7 @@ def capture_onnx(
     captured = Captured(
         program=program,
         name=label,
-        tensors=MlxTensors(tensors),
+        tensors=MlxTensors(tensors, program.edited),
         in_tree=Tree(
             "dict",
             tuple(i.argument for i in program.inputs),
@@ -70,6 +73,16 @@ def capture_onnx(
     captured.dims = _dims(program)
     captured.warnings.extend(notes)
     return captured
+
+
+def fix_sizes(model: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    """Declares the shapes of inputs."""
+    for info in model.graph.input:
+        if info.name in sizes:
+            type_ = info.type.tensor_type
+            type_.ClearField("shape")
+            for n in sizes[info.name]:
+                type_.shape.dim.add().dim_value = int(n)
 
 
 def output_names(model: onnx.ModelProto) -> list[str]:

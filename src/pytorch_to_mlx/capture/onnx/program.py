@@ -41,6 +41,7 @@ class OnnxProgram:
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     symbols: dict[str, Any] = field(default_factory=dict)
     paths: Paths = field(default_factory=Paths)
+    edited: dict[str, np.ndarray] = field(default_factory=dict)  # in place of the file's own
 
     def path_of(self, name: str) -> str:
         return self.paths.path(name)

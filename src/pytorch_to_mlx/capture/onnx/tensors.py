@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from pytorch_to_mlx.capture.onnx.load import external_bytes
+from pytorch_to_mlx.capture.onnx.types import PLAIN
 from pytorch_to_mlx.errors import SourceError
 
 LARGEST = 1 << 36
@@ -98,34 +99,66 @@ class Paths:
         return any(".".join(pieces[:i]) in self._taken for i in range(1, len(pieces)))
 
 
-def better_names(graph: onnx.GraphProto) -> dict[str, str]:
-    """Names for initializers that the exporter only numbered, by the node that uses them.
+#: Names of initializers that exporters number: ``onnx::MatMul_123``, ``val_12``, ``57``.
+_NUMBERED = re.compile(
+    r"onnx::.*|(val|const|_?v|tensor|constant)?_?\d+|.*[Cc]onstant(_output)?_\d+"
+)
 
-    torch writes ``onnx::MatMul_123`` for the transposed weight of ``/encoder/fc/MatMul``.
+
+def better_names(graph: onnx.GraphProto) -> dict[str, str]:
+    """Names for initializers that the exporter only numbered, by the node that uses them: torch
+    writes ``onnx::MatMul_123`` or ``val_5`` for the transposed weight of ``encoder.fc``.
     """
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
+    taken = {t.name for t in graph.initializer}
     out = {}
     for t in graph.initializer:
         mine = users.get(t.name, [])
-        if t.name.startswith("onnx::") and len(mine) == 1 and mine[0].name.startswith("/"):
-            module = mine[0].name.strip("/").rpartition("/")[0]
-            at = list(mine[0].input).index(t.name)
-            role = {1: "weight", 2: "bias"}.get(at, f"input_{at}")
-            out[t.name] = f"{module}/{role}" if module else role
+        if not _NUMBERED.fullmatch(t.name) or len(mine) != 1:
+            continue
+        module = module_of(mine[0])
+        if module is None:
+            continue
+        name = f"{module}.{_role(mine[0], t.name)}" if module else _role(mine[0], t.name)
+        if name not in taken:
+            taken.add(name)
+            out[t.name] = name
     return out
+
+
+def _role(node: onnx.NodeProto, name: str) -> str:
+    """What a node takes a tensor for."""
+    at = list(node.input).index(name)
+    if node.op_type in ("MatMul", "Gemm", "Conv", "ConvTranspose"):
+        return {1: "weight", 2: "bias"}.get(at, f"input_{at}")
+    return {"Add": "bias", "Mul": "scale", "Gather": "weight"}.get(node.op_type, f"input_{at}")
+
+
+def module_of(node: onnx.NodeProto) -> str | None:
+    """The dotted path of the module that a node belongs to, by its name or torch's metadata."""
+    if node.name.startswith("/"):
+        return node.name.strip("/").rpartition("/")[0].replace("/", ".")
+    for p in getattr(node, "metadata_props", ()):
+        if p.key == "pkg.torch.onnx.name_scopes":
+            scopes = re.findall(r"'([^']*)'", p.value)
+            return scopes[-2] if len(scopes) > 1 else None
+    return None
 
 
 class MlxTensors(Mapping[str, mx.array]):
     """The model's tensors by their own names, as MLX arrays made when asked for."""
 
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray], edited: Mapping[str, np.ndarray] | None = None
+    ) -> None:
         self.arrays = arrays
+        self.edited = {} if edited is None else edited
 
     def __getitem__(self, name: str) -> mx.array:
-        return to_mlx(self.arrays[name])
+        return to_mlx(self.edited.get(name, self.arrays[name]))
 
     def __contains__(self, name: object) -> bool:
         return name in self.arrays
@@ -146,3 +179,11 @@ def to_mlx(array: Any) -> mx.array:
         with mx.stream(mx.cpu):
             return mx.array(array, dtype=mx.float64)
     return mx.array(array)
+
+
+def numpy_dtype(element: str) -> np.dtype[Any]:
+    """The numpy (or ml_dtypes) dtype of an element type, by lowering's names."""
+    if element == "string":
+        return np.dtype(object)
+    number = {v: k for k, v in PLAIN.items()}.get(element, element.upper())
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(TensorProto.DataType.Value(number)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import AttributeProto, numpy_helper
 
@@ -24,13 +25,13 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
 def value_of(a: AttributeProto) -> Any:
     kind = a.type
     if kind == AttributeProto.FLOAT:
-        return float(a.f)
+        return shortest(a.f)
     if kind == AttributeProto.INT:
         return int(a.i)
     if kind == AttributeProto.STRING:
         return text(a.s)
     if kind == AttributeProto.FLOATS:
-        return tuple(float(v) for v in a.floats)
+        return tuple(shortest(v) for v in a.floats)
     if kind == AttributeProto.INTS:
         return tuple(int(v) for v in a.ints)
     if kind == AttributeProto.STRINGS:
@@ -48,6 +49,11 @@ def value_of(a: AttributeProto) -> Any:
     raise Unsupported(f"the attribute {a.name} of kind {AttributeProto.AttributeType.Name(kind)}")
 
 
+def shortest(value: float) -> float:
+    """The number that a person would write for a float32: 1e-05, not 9.999999747378752e-06."""
+    return float(str(np.float32(value)))
+
+
 def text(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
 
@@ -58,8 +64,6 @@ def tensor(t: onnx.TensorProto) -> Known:
 
 def sparse(t: onnx.SparseTensorProto) -> Known:
     """A sparse tensor as the dense one that it stands for."""
-    import numpy as np
-
     values = numpy_helper.to_array(t.values)
     places = numpy_helper.to_array(t.indices)
     dense = np.zeros(tuple(t.dims), values.dtype)

@@ -20,6 +20,8 @@ from pytorch_to_mlx.lower.registry import Unsupported
 
 #: Elements up to which a constant is folded.
 LARGEST = 1 << 12
+#: Elements up to which floats in the file are taken for settings (scales, bounds), not weights.
+LITERAL = 8
 
 Fold = Callable[..., Any]
 _FOLDS: dict[str, tuple[int, Fold]] = {}
@@ -45,7 +47,7 @@ def fold(
     since, fn = _FOLDS.get(op, (0, None))
     if domain or fn is None or opset < since or not inputs:
         return None
-    if not all(v is None or _small(v) for v in inputs):
+    if not all(v is None or _small(v) for v in inputs) or any(_is_weight(v) for v in inputs):
         return None
     try:
         out = fn(*inputs, **attributes)
@@ -59,6 +61,17 @@ def fold(
 def _small(v: Any) -> bool:
     usable = isinstance(v, Known) and v.element not in STORAGE and v.element != "string"
     return usable and v.array.size <= LARGEST
+
+
+def _is_weight(v: Any) -> bool:
+    """Whether a constant is a tensor of floats in the file, which another file may hold otherwise:
+    what is computed of it stays in the graph, where the passes make a rule for its weight of it."""
+    return (
+        isinstance(v, Known)
+        and bool(v.source)
+        and v.array.size > LITERAL
+        and v.element.startswith(("float", "bfloat"))
+    )
 
 
 # -- elementwise -----------------------------------------------------------------------------------

@@ -110,17 +110,21 @@ class OnnxLowering:
         leaves: list[Value] = []
         self.output_elements: list[str] = []
 
+        output_names: list[str] = []  # as the reference names them
+
         def tree_of(value: Any, name: str) -> Tree:
             if value is None:
                 return Tree("none")
             if isinstance(value, list):
-                return Tree("list", children=tuple(tree_of(v, name) for v in value))
+                parts = (tree_of(v, f"{name}.{i}") for i, v in enumerate(value))
+                return Tree("list", children=tuple(parts))
             with lowering_node(NodeContext(self, "Identity", "", name, 1)):
                 leaf = array(value)
             element = self.elements.get(leaf, str(leaf.dtype))
             self.output_elements.append(element)
             if not leaf.hint:
                 leaf.hint = name
+            output_names.append(name)
             leaves.append(leaf)
             return Tree("leaf", index=len(leaves) - 1)
 
@@ -129,6 +133,7 @@ class OnnxLowering:
         outer = Tree("dict", tuple(names), tuple(trees))
         self.graph.out_tree = trees[0] if len(trees) == 1 else outer
         self.captured.out_tree = self.graph.out_tree
+        self.captured.output_names = output_names
         builder.add(Node(RETURN, tuple(leaves), scope=builder.scope))
 
     def _look_up(self, name: str, env: Env) -> Any:

@@ -58,6 +58,8 @@ class Known:
 
 def plain(value: Any) -> Any:
     """A numpy scalar or sympy number as a Python one; expressions stay."""
+    if isinstance(value, np.float32):
+        return float(str(value))  # as a person would write it; float32 again in the computation
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, sympy.Integer):

@@ -24,6 +24,7 @@ from pytorch_to_mlx.lower.onnx._common import (
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.ops.indexing import gather as gather_along
 from pytorch_to_mlx.ops.indexing import nonzero as find_nonzero
+from pytorch_to_mlx.ops.layers import embedding
 from pytorch_to_mlx.ops.rearrange import (
     gather_nd,
     scatter_elements,
@@ -114,6 +115,8 @@ def gather(data: Any, indices: Any, axis: int = 0) -> Any:
         where = axis_of(axis, x.ndim)
         return getitem(x, *(slice(None),) * where, at)
     x, places = array(data), array(indices)
+    if isinstance(data, Known) and data.source and data.ndim == 2 and axis_of(axis, 2) == 0:
+        return call(embedding, x, places)
     return call(mx.take, x, places, axis=axis_of(axis, x.ndim))
 
 

@@ -1,0 +1,201 @@
+"""An ONNX model with example inputs and what the original makes of them, ready for conversion."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from pytorch_to_mlx.capture.onnx.capture import capture_onnx
+from pytorch_to_mlx.capture.onnx.examples import accepted
+from pytorch_to_mlx.capture.onnx.load import read_model
+from pytorch_to_mlx.capture.onnx.program import OnnxProgram
+from pytorch_to_mlx.capture.onnx.reference import OnnxReference
+from pytorch_to_mlx.capture.program import Captured
+from pytorch_to_mlx.capture.reference import ReferenceOutput
+from pytorch_to_mlx.errors import CaptureError, InputError
+from pytorch_to_mlx.graph.dims import is_static
+
+#: Names that exporters number rather than choose.
+_NUMBERED = re.compile(r"(s\d+|unk.*|\?|.*_dim_\d+|None|.*\W.*)")
+
+
+def capture_model(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    static: bool = False,
+) -> Captured:
+    """Captures a model at the given inputs (positional, or by the model's names for them), else at
+    drawn ones. ``static`` fixes every size to the examples'.
+
+    Raises:
+        SourceError, InputError, CaptureError: by what is wrong.
+    """
+    model, _ = read_model(source)
+    given = named_inputs(model, args, kwargs or {})
+    captured = _at(source, given)
+    if static:
+        sized = _examples(captured, given)[0]
+        captured = _at(source, given, _fixed(captured, sized))
+    _examples(captured, given)
+    return captured
+
+
+def _at(
+    source: Any, given: Mapping[str, Any], sizes: Mapping[str, tuple[int, ...]] | None = None
+) -> Captured:
+    captured = capture_onnx(source, given, sizes=sizes)
+    program: OnnxProgram = captured.program
+    original = source if isinstance(source, onnx.ModelProto) else Path(source)
+    if isinstance(original, onnx.ModelProto):
+        kept = onnx.ModelProto()
+        kept.CopyFrom(original)  # it may change in the caller's hands
+        original = kept
+
+    def make(dtype: str | None, weights: Mapping[Any, Any] | None = None) -> OnnxReference:
+        if dtype is None or dtype == captured_dtype(program):
+            return OnnxReference(original, program, captured.example_inputs)
+        raise CaptureError(f"the original ONNX model cannot be run in {dtype}")
+
+    captured.make_reference = make  # type: ignore[assignment]
+    return captured
+
+
+def captured_dtype(program: OnnxProgram) -> str:
+    """The floating element type that most of the initializers' numbers have."""
+    counts: dict[str, int] = {}
+    for t in program.initializers.values():
+        if t.element.startswith(("float", "bfloat")):
+            counts[t.element] = counts.get(t.element, 0) + t.array.size
+    return max(counts, key=lambda k: counts[k]) if counts else "float32"
+
+
+def _examples(
+    captured: Captured, given: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], list[ReferenceOutput]]:
+    """Fills in example inputs, what the original makes of them, and the sizes of symbols."""
+    program: OnnxProgram = captured.program
+    reference = captured.reference()
+    if given:
+        inputs = _leaf_values(program, given)
+        missing = sorted(set(captured.input_names) - set(inputs))
+        if missing:
+            raise InputError(f"the input {missing[0]!r} is missing")
+        captured.example_inputs.update(inputs)
+        try:
+            outputs = reference()
+        except CaptureError:
+            raise
+        except Exception as error:
+            text = (str(error).strip() or type(error).__name__).partition("\n")[0]
+            raise InputError(f"the model refuses these inputs: {text[:300]}") from error
+    else:
+
+        def run(inputs: dict[str, np.ndarray]) -> Any:
+            captured.example_inputs.clear()
+            captured.example_inputs.update(inputs)
+            return reference()
+
+        inputs, outputs = accepted(program, run)
+    captured.example_outputs = outputs
+    _set_sizes(captured)
+    return inputs, outputs
+
+
+def _set_sizes(captured: Captured) -> None:
+    """The examples' sizes of symbols, and the names that the model gives them."""
+    program: OnnxProgram = captured.program
+    by_symbol = {str(s): param for param, s in program.symbols.items()}
+    for name, info in captured.dims["symbols"].items():
+        where, _, axis = info["where"][0].rpartition(":")
+        info["size"] = int(captured.example_inputs[where].shape[int(axis)])
+        param = by_symbol.get(name, "")
+        if param.isidentifier() and not _NUMBERED.fullmatch(param) and param == name:
+            for place in info["where"]:
+                at, _, number = place.rpartition(":")
+                captured.size_names[(at, int(number))] = name
+
+
+def _leaf_values(program: OnnxProgram, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    out: dict[str, np.ndarray] = {}
+
+    def visit(tree: Any, name: str, value: Any) -> None:
+        if tree.kind == "leaf":
+            out[name] = np.asarray(value)
+        for i, child in enumerate(tree.children):
+            visit(child, f"{name}.{i}", value[i])
+
+    for spec in program.inputs:
+        if spec.name in given:
+            visit(spec.tree, spec.argument, given[spec.name])
+    _check(program, out)
+    return out
+
+
+def _check(program: OnnxProgram, values: Mapping[str, np.ndarray]) -> None:
+    """Ranks and declared sizes."""
+    for spec in program.inputs:
+        if spec.tree.kind != "leaf" or spec.argument not in values:
+            continue
+        dims, shape = spec.leaves[spec.tree.index][1], values[spec.argument].shape
+        fits = len(dims) == len(shape) and all(
+            not is_static(d) or int(d) == n for d, n in zip(dims, shape, strict=True)
+        )
+        if not fits:
+            wanted = [int(d) if is_static(d) else str(d) for d in dims]
+            raise InputError(f"the input {spec.name!r} must have shape {wanted}, got {shape}")
+
+
+def named_inputs(
+    model: onnx.ModelProto, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The user's inputs by the model's names, as numpy arrays.
+
+    Raises:
+        InputError: there are too many, or one of an unknown name.
+    """
+    held = {t.name for t in model.graph.initializer}
+    names = [i.name for i in model.graph.input if i.name not in held]
+    if len(args) > len(names):
+        raise InputError(f"the model takes {len(names)} inputs, got {len(args)}")
+    plain = {re.sub(r"[^0-9A-Za-z_]+", "_", n).strip("_"): n for n in names}
+    out = {n: as_numpy(v) for n, v in zip(names, args, strict=False)}
+    for key, value in kwargs.items():
+        name = key if key in names else plain.get(key)
+        if name is None:
+            raise InputError(f"the model takes no input {key!r}; it takes {', '.join(names)}")
+        out[name] = as_numpy(value)
+    return out
+
+
+def as_numpy(value: Any) -> Any:
+    """Arrays of numpy, MLX and torch as numpy; sequences element by element."""
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)) and any(hasattr(v, "shape") for v in value):
+        return [as_numpy(v) for v in value]
+    if type(value).__module__.partition(".")[0] == "torch":
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+        return value.numpy()
+    if type(value).__module__.startswith("mlx"):
+        import mlx.core as mx
+
+        value = value.astype(mx.float32) if value.dtype == mx.bfloat16 else value
+    return np.asarray(value)
+
+
+def _fixed(captured: Captured, sized: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Sizes of the plain inputs by the model's names."""
+    return {
+        spec.name: tuple(sized[spec.argument].shape)
+        for spec in captured.program.inputs
+        if spec.tree.kind == "leaf"
+    }
