@@ -72,6 +72,14 @@ class SuiteClock:
             terminalreporter.write_line(f"{suite:<12} {used:8.1f} s of {budget:.0f}{mark}")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many of the hostile cases got as far as lowering."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for key, figure in getattr(report, "user_properties", ()):
+            if key == "lowered" and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid.partition('::')[0]}: {figure}")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # the controller sums for all workers
         return

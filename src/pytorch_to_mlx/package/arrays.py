@@ -22,7 +22,10 @@ def to_mlx(value: Any) -> mx.array:
     if type(value).__module__.partition(".")[0] == "torch":
         return from_torch(value)
     if isinstance(value, (bool, int, float, complex, np.generic, list)):
-        value = np.asarray(value)
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise InputError("an input is a list whose rows differ in length") from error
     if not isinstance(value, np.ndarray):
         raise InputError(f"an input of type {type(value).__name__} is no array")
     if value.dtype == np.float64:
