@@ -118,7 +118,7 @@ class Rep(BackendRep):
 
     def converted(self, given: Mapping[str, Any]) -> Prepared:
         """The conversion that takes such inputs."""
-        if self.declared is not None:
+        if self.declared is not None and not any(v is None for v in given.values()):
             return self.declared
         key = repr({k: _nesting(v) for k, v in given.items()})
         if key not in self.prepared:

@@ -158,13 +158,25 @@ def _nest(
             )
         children = []
         for item in example:
+            shared = dict(program.symbols)
             tree, count = _nest(program, spec, type_.sequence_type.elem_type, item, True, count)
             children.append(tree)
+            _forget(program, shared)
         return Tree("list", children=tuple(children)), count
     if kind != "tensor_type":
         raise CaptureError(f"the input {spec.name!r} is a {kind}, which has no arrays")
     spec.leaves[count] = _tensor(program, spec, type_.tensor_type, example)
     return Tree("leaf", index=count), count + 1
+
+
+def _forget(program: OnnxProgram, shared: dict[str, Any]) -> None:
+    """Elements of a sequence have sizes of their own: what one was the first to name is forgotten.
+
+    The symbols stay taken under other names.
+    """
+    for wish in [w for w in program.symbols if w not in shared]:
+        made = program.symbols.pop(wish)
+        program.symbols[f"{wish} of {made}"] = made
 
 
 def _tensor(

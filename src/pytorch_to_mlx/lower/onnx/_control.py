@@ -6,7 +6,7 @@ its own; a rank or dtype that changes is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from pytorch_to_mlx.lower.registry import Unsupported
 
 #: How often a loop body is lowered anew to find the sizes that it changes.
 ROUNDS = 4
+#: How often a loop over sequences may run.
+LONGEST = 256
 
 
 def body_results(body: onnx.GraphProto, inputs: Sequence[Any], builder: Builder) -> list[Any]:
@@ -114,14 +116,44 @@ def branch(cond: Any, then_branch: onnx.GraphProto, else_branch: onnx.GraphProto
         body = then_branch if chosen else else_branch
         if isinstance(chosen, (bool, int)):
             return tuple(body_results(body, (), current_builder()))
-    then, a = body_graph(then_branch, (), ())
-    other, b = body_graph(else_branch, (), ())
+    shapes: list[Any] = []
+
+    def leaves(results: list[Any]) -> list[Any]:
+        shapes.append(nesting(results))
+        return flat(results)
+
+    then, a = body_graph(then_branch, (), (), leaves)
+    other, b = body_graph(else_branch, (), (), leaves)
+    if shapes[0] != shapes[1]:
+        raise Unsupported("branches that give sequences of different lengths, or none")
     outputs = []
     for x, y in zip(a, b, strict=True):
         if x.dtype != y.dtype:
             raise Unsupported("dtypes that differ between branches")
         outputs.append(like(x, merged_dims(x.dims, y.dims)))
-    return add_node(IF, (chosen,), {"then": then, "else": other}, outputs)
+    made = add_node(IF, (chosen,), {"then": then, "else": other}, outputs)
+    return tuple(nested(shapes[0], iter(made)))
+
+
+def nesting(value: Any) -> Any:
+    """How the arrays of a result nest: True for an array, None where there is none."""
+    if value is None:
+        return None
+    return [nesting(v) for v in value] if isinstance(value, list) else True
+
+
+def flat(value: Any) -> list[Any]:
+    """The arrays of a result, in order."""
+    if isinstance(value, list):
+        return [leaf for v in value for leaf in flat(v)]
+    return [] if value is None else [value]
+
+
+def nested(shape: Any, arrays: Iterator[Value]) -> Any:
+    """The inverse of :func:`flat`."""
+    if shape is None:
+        return None
+    return [nested(s, arrays) for s in shape] if isinstance(shape, list) else next(arrays)
 
 
 # -- loops -----------------------------------------------------------------------------------------
@@ -131,6 +163,8 @@ def loop(M: Any, cond: Any, initial: Sequence[Any], body: onnx.GraphProto) -> An
     """The results of ``Loop``: the carried values, then what each iteration gave, stacked."""
     count = len(initial)
     endless = always_true(body) and (cond is None or cond_is_true(cond))
+    if any(v is None or isinstance(v, list) for v in initial):
+        return unrolled_loop(M, cond, list(initial), body)
     if endless and M is not None:
         return counted_loop(M, [as_array(v) for v in initial], body)
     return general_loop(M, cond, [as_array(v) for v in initial], body, count)
@@ -189,6 +223,38 @@ def settled(
         varying |= {d for ds in dims for d in ds if d not in old}
         carried = [like(v, d) for v, d in zip(carried, dims, strict=True)]
     raise Unsupported("a loop whose sizes do not settle")
+
+
+def unrolled_loop(M: Any, cond: Any, carried: list[Any], body: onnx.GraphProto) -> Any:
+    """A loop over sequences, which exist only while lowering: its iterations one by one.
+
+    Raises:
+        Unsupported: only the running model knows how often it runs.
+    """
+    if M is not None and not (isinstance(M, Known) and not M.symbolic):
+        raise Unsupported("a loop over sequences that runs as often as only the model knows")
+    limit = LONGEST if M is None else int(M.item())
+    if limit > LONGEST:
+        raise Unsupported(f"a loop over sequences that runs {limit} times")
+    count, step = len(carried), 0
+    going = Known(np.array(True), "bool") if cond is None else cond
+    rows: list[list[Any]] = []
+    while step < limit:
+        if not isinstance(going, Known):
+            raise Unsupported("a loop over sequences that ends where only the model knows")
+        if not going.item():
+            break
+        number = Known(np.array(step, np.int64), "int64")
+        going, *results = body_results(body, (number, going, *carried), current_builder())
+        carried, step = results[:count], step + 1
+        rows.append([as_array(v) for v in results[count:]])
+    if M is None and step == LONGEST:
+        raise Unsupported("a loop over sequences without an end")
+    scans = len(body.output) - 1 - count
+    if scans and not rows:
+        raise Unsupported("a loop over sequences that never runs, whose results have no shape")
+    stacked = [call("mx.stack", tuple(row[k] for row in rows)) for k in range(scans)]
+    return (*carried, *stacked)
 
 
 def counted_loop(M: Any, initial: list[Value], body: onnx.GraphProto) -> Any:
