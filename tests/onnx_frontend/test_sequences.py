@@ -83,7 +83,11 @@ def growing(count: str) -> list[onnx.NodeProto]:
 
 def test_a_loop_that_makes_a_sequence(model):
     m = model(
-        growing("n"), {"x": ("f", [2])}, {"y": ("f", [None, 2])}, {"n": np.array(3, np.int64)}, opset=17
+        growing("n"),
+        {"x": ("f", [2])},
+        {"y": ("f", [None, 2])},
+        {"n": np.array(3, np.int64)},
+        opset=17,
     )
     x = np.array([1.0, -2.0], np.float32)
     (y,) = onnx_backend.prepare(m).run([x])
@@ -121,10 +125,11 @@ def test_branches_that_give_sequences(model):
         ]
         return make_graph(nodes, name, [], [make_tensor_sequence_value_info(name, 1, None)])
 
+    branches = {"then_branch": branch("p", "Add"), "else_branch": branch("q", "Mul")}
     nodes = [
-        make_node("If", ["c"], ["s"], then_branch=branch("p", "Add"), else_branch=branch("q", "Mul")),
+        make_node("If", ["c"], ["s"], **branches),
         make_node("ConcatFromSequence", ["s"], ["y"], axis=0),
-    ]  # fmt: skip
+    ]
     m = model(nodes, {"x": ("f", [2]), "c": ("b", [])}, {"y": ("f", [4])}, opset=17)
     x = np.array([3.0, 5.0], np.float32)
     rep = onnx_backend.prepare(m)

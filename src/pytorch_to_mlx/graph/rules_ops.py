@@ -251,8 +251,8 @@ def _general_gru(x: Value, h0: Value, params: Any, **settings: Any) -> Any:
     return _recurrent(x, (h0,), len(settings.get("backward", (False,))) == 2)
 
 
-@rule("ops.past_end_zero")
-def _past_end_zero(y: Value, lengths: Value) -> Any:
+@rule("ops.past_end_zero", "ops.reverse_sequences")
+def _past_end_zero(y: Value, lengths: Value, *_: Any, **__: Any) -> Any:
     return y.dims, y.dtype
 
 

@@ -176,3 +176,15 @@ def tensor_scatter(
     if circular:
         places = places % cache.shape[axis]
     return mx.put_along_axis(cache, mx.broadcast_to(places, update.shape), update, axis=axis)
+
+
+def reverse_sequences(
+    x: mx.array, lengths: mx.array, time_axis: int = 0, batch_axis: int = 1
+) -> mx.array:
+    """Each sequence of the batch backwards up to its length [B]; what lies beyond stays."""
+    steps = mx.arange(x.shape[time_axis])[:, None]
+    places = mx.where(steps < lengths, lengths - 1 - steps, steps)
+    if time_axis > batch_axis:
+        places = places.T
+    shape = [x.shape[a] if a in (time_axis, batch_axis) else 1 for a in range(x.ndim)]
+    return mx.take_along_axis(x, places.reshape(shape), axis=time_axis)

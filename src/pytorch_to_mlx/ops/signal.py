@@ -198,3 +198,52 @@ def gaussian_window(length: int, std: float = 1.0, periodic: bool = False) -> mx
     """``torch.signal.windows.gaussian``: float32 [length]."""
     middle = (length if periodic and length > 1 else length - 1) / 2
     return mx.exp(-mx.square((mx.arange(length) - middle) / (std * math.sqrt(2))))
+
+
+def dft(
+    x: mx.array, axis: int, n: int | None = None, inverse: bool = False, onesided: bool = False
+) -> mx.array:
+    """ONNX's ``DFT`` along an axis: the last one holds a real part, or real and imaginary parts.
+
+    ``n`` crops or pads the axis. ``onesided`` gives half the spectrum [..., n // 2 + 1, ..., 2], or
+    with ``inverse`` takes it and gives a real signal [..., n, ..., 1].
+    """
+    axis %= x.ndim
+    real = x.shape[-1] == 1
+    parts = x.astype(mx.float32)
+    z = parts[..., 0] if real else parts[..., 0] + parts[..., 1] * mx.array(1j)
+    if inverse and onesided:
+        n = 2 * (x.shape[axis] - 1) if n is None else n
+        return mx.fft.irfft(z, n=n, axis=axis)[..., None].astype(x.dtype)
+    n = x.shape[axis] if n is None else n
+    if real:
+        spectrum = real_spectrum(z, n, axis)
+        spectrum = mx.conj(spectrum) / n if inverse else spectrum
+    else:
+        spectrum = mx.fft.ifft(z, n=n, axis=axis) if inverse else mx.fft.fft(z, n=n, axis=axis)
+    if onesided:
+        spectrum = mx.split(spectrum, [n // 2 + 1], axis=axis)[0]
+    return mx.stack([spectrum.real, spectrum.imag], axis=-1).astype(x.dtype)
+
+
+def real_spectrum(x: mx.array, n: int, axis: int) -> mx.array:
+    """All ``n`` bins of a real signal: the second half mirrors the first."""
+    half = mx.moveaxis(rfft(x, n, axis), axis, -1)
+    mirrored = mx.conj(half[..., 1 : (n + 1) // 2])[..., ::-1]
+    return mx.moveaxis(mx.concatenate([half, mirrored], axis=-1), -1, axis)
+
+
+def mel_weights(mels: int, n_fft: int, sample_rate: int, low: float, high: float) -> mx.array:
+    """ONNX's ``MelWeightMatrix``: float32 [n_fft // 2 + 1, mels], triangles over a spectrum's bins.
+
+    Their corners lie at equal distances on the mel scale from ``low`` to below ``high`` hertz.
+    """
+    first = 2595 * math.log10(1 + low / 700)
+    step = (2595 * math.log10(1 + high / 700) - first) / (mels + 2)
+    hertz = [700 * (10 ** ((first + k * step) / 2595) - 1) for k in range(mels + 2)]
+    corners = [int((n_fft + 1) * h // sample_rate) for h in hertz]
+    left, top, right = (mx.array(corners[k : k + mels]) for k in range(3))
+    bins = mx.arange(n_fft // 2 + 1)[:, None]
+    rising = (bins - left) / mx.maximum(top - left, 1)
+    falling = (right - bins) / mx.maximum(right - top, 1)
+    return mx.where(bins == top, 1.0, mx.maximum(mx.minimum(rising, falling), 0.0))

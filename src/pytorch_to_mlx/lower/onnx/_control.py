@@ -363,6 +363,27 @@ def scan(
     return (*made[: len(start)], *given_back)
 
 
+def batched_scan(inputs: Sequence[Any], body: onnx.GraphProto, backwards: Sequence[int]) -> Any:
+    """The results of opset 8's ``Scan``: the scan over axis 1 for each entry of the batch.
+
+    Its carried values have a batch too, so that nothing is carried from entry to entry.
+    """
+    outer = current_builder()
+    arrays = [array(v) for v in inputs]
+    rows = [like(v, v.dims[1:]) for v in arrays]
+    states, sources = rows[: len(rows) - len(backwards)], rows[len(rows) - len(backwards) :]
+    given_back = (0,) * (len(body.output) - len(states))
+    graph = Graph()
+    graph.inputs = rows
+    with Builder(graph) as inner, inner.at(outer.scope, outer.origin):
+        results = scan(
+            states, sources, body, (0,) * len(sources), backwards, given_back, given_back
+        )
+        inner.add(Node(RETURN, tuple(results), scope=outer.scope, origin=outer.origin))
+    outputs = [like(r, (arrays[0].dims[0], *r.dims)) for r in results]
+    return add_node(SCAN, ((), tuple(arrays)), {"body": graph}, outputs)
+
+
 def _to_front(x: Value, axis: int) -> Value:
     axis %= x.ndim
     if axis == 0:

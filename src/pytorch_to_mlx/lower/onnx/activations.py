@@ -9,7 +9,7 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
-from pytorch_to_mlx.lower.onnx import Unsupported, lowers
+from pytorch_to_mlx.lower.onnx import lowers
 from pytorch_to_mlx.lower.onnx._common import call_as, cast, is_float
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.ops.activations import elu as elu_of
@@ -141,10 +141,12 @@ def dropout(
 ) -> Any:
     """Dropout(T data, T1? ratio, B? training_mode, int seed) -> (T output, B mask); at inference
     nothing is dropped."""
+    from pytorch_to_mlx.lower.onnx.random import training_dropout
+
     off = ratio is not None and isinstance(ratio, Known) and ratio.item() == 0
     inference = training_mode is None or (
         isinstance(training_mode, Known) and not training_mode.item()
     )
     if not inference and not off:
-        raise Unsupported("Dropout in training mode, which draws at random")
+        return training_dropout(data, ratio, training_mode)
     return data, call(mx.ones, data.dims, DType("bool"))

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
-from pytorch_to_mlx.lower.onnx._control import branch, loop
+from pytorch_to_mlx.lower.onnx._control import batched_scan, branch, loop
 from pytorch_to_mlx.lower.onnx._control import scan as scan_loop
 from pytorch_to_mlx.lower.onnx._values import Known
 
@@ -83,6 +83,16 @@ def scan(
 
 
 @lowers("Scan", since=8)
-def scan_8(*inputs: Any, **attributes: Any) -> Any:
-    """Scan(I? sequence_lens, V initial_state_and_scan_inputs..., graph body) -> V outputs..."""
-    raise Unsupported("Scan of opset 8, over a batch; convert the model to opset 9 or newer")
+def scan_8(
+    sequence_lens: Any,
+    *initial_state_and_scan_inputs: Any,
+    body: onnx.GraphProto,
+    num_scan_inputs: int,
+    directions: tuple[int, ...] = (),
+) -> Any:
+    """Scan(I? sequence_lens, V initial_state_and_scan_inputs..., graph body, int num_scan_inputs,
+    ints directions) -> V outputs..."""
+    if sequence_lens is not None:
+        raise Unsupported("Scan of opset 8 over sequences of several lengths")
+    backwards = directions or (0,) * num_scan_inputs
+    return batched_scan(initial_state_and_scan_inputs, body, backwards)

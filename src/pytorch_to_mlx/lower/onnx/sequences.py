@@ -88,9 +88,7 @@ def sequence_at(input_sequence: Any, position: Any) -> Any:
         raise Unsupported("a choice from arrays of different shapes that the running model makes")
     index = array(position)
     index = index if index.ndim == 0 else call(mx.reshape, index, ())
-    return tagged(
-        call(mx.take, call(mx.stack, tuple(arrays)), index, axis=0), element(arrays[0])
-    )
+    return tagged(call(mx.take, call(mx.stack, tuple(arrays)), index, axis=0), element(arrays[0]))
 
 
 def _alike(a: Value, b: Value) -> bool:
