@@ -6,7 +6,7 @@ its own; a rank or dtype that changes is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import IF, RETURN, SCAN, WHILE
 from pytorch_to_mlx.lower.onnx._common import array, fresh
 from pytorch_to_mlx.lower.onnx._context import node
+from pytorch_to_mlx.lower.onnx._nesting import flat, nested, nesting
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.lower.registry import Unsupported
 
@@ -133,27 +134,6 @@ def branch(cond: Any, then_branch: onnx.GraphProto, else_branch: onnx.GraphProto
         outputs.append(like(x, merged_dims(x.dims, y.dims)))
     made = add_node(IF, (chosen,), {"then": then, "else": other}, outputs)
     return tuple(nested(shapes[0], iter(made)))
-
-
-def nesting(value: Any) -> Any:
-    """How the arrays of a result nest: True for an array, None where there is none."""
-    if value is None:
-        return None
-    return [nesting(v) for v in value] if isinstance(value, list) else True
-
-
-def flat(value: Any) -> list[Any]:
-    """The arrays of a result, in order."""
-    if isinstance(value, list):
-        return [leaf for v in value for leaf in flat(v)]
-    return [] if value is None else [value]
-
-
-def nested(shape: Any, arrays: Iterator[Value]) -> Any:
-    """The inverse of :func:`flat`."""
-    if shape is None:
-        return None
-    return [nested(s, arrays) for s in shape] if isinstance(shape, list) else next(arrays)
 
 
 # -- loops -----------------------------------------------------------------------------------------
