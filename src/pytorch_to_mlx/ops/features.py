@@ -79,16 +79,18 @@ def tree_leaves(
     return at - nodes
 
 
-def leaf_totals(
-    leaves: mx.array, weights: mx.array, targets: mx.array, count: int, combine: str = "sum"
-) -> mx.array:
-    """Weights of the reached leaves [N, T] for each of ``count`` targets: [N, count]. ``combine``
-    is ``"sum"``, ``"average"`` (over trees), ``"min"`` or ``"max"``."""
-    given = weights[leaves][..., None]
-    own = targets[leaves][..., None] == mx.arange(count)
+def leaf_totals(leaves: mx.array, weights: mx.array, combine: str = "sum") -> mx.array:
+    """What the leaves [N, T] that were reached give each target, of ``weights`` [leaves, targets]:
+    [N, targets]. ``combine`` is ``"sum"``, ``"average"`` (over trees), ``"min"`` or ``"max"``."""
+    given = weights[leaves]
     if combine == "min":
-        return mx.min(mx.where(own, given, math.inf), axis=1)
+        return mx.min(given, axis=1)
     if combine == "max":
-        return mx.max(mx.where(own, given, -math.inf), axis=1)
-    total = mx.sum(mx.where(own, given, 0), axis=1)
+        return mx.max(given, axis=1)
+    total = mx.sum(given, axis=1)
     return total / leaves.shape[1] if combine == "average" else total
+
+
+def softmax_of_nonzero(x: mx.array) -> mx.array:
+    """Softmax over the last axis among what is not zero; zeros stay."""
+    return mx.where(x == 0, 0, mx.softmax(mx.where(x == 0, -math.inf, x), axis=-1))
