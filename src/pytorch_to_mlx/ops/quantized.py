@@ -83,3 +83,24 @@ def requantize(
     """int32 sums times a factor, as codes from ``lowest`` to ``highest`` (whole float32)."""
     scaled = total.astype(mx.float32) * factor.astype(mx.float32)
     return mx.clip(mx.round(scaled) + zero_point, lowest, highest)
+
+
+def unpack_bits(packed: mx.array, bits: int) -> mx.array:
+    """The numbers of few bits in the bytes of uint8 ``packed`` [.., n], lowest bits first:
+    uint8 [.., n * 8 / bits]."""
+    shifts = mx.arange(0, 8, bits, dtype=mx.uint8)
+    codes = mx.right_shift(packed[..., None], shifts) & (2**bits - 1)
+    return codes.reshape(*packed.shape[:-1], -1)
+
+
+def matmul_of_blocks(
+    x: mx.array, weight: mx.array, scales: mx.array, biases: mx.array, block: int, bits: int
+) -> mx.array:
+    """``x @ w.T`` where ``w`` is held as uint32 codes [N, ..], with a scale and a bias for each
+    block of inputs [N, blocks]. ``x`` may end within the last block."""
+    missing = scales.shape[-1] * block - x.shape[-1]
+    if missing:
+        x = mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
+    return mx.quantized_matmul(
+        x, weight, scales=scales, biases=biases, transpose=True, group_size=block, bits=bits
+    )

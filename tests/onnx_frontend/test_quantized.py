@@ -1,0 +1,120 @@
+"""Quantized ops, judged by ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+from tests.onnx_frontend.against_runtime import check, floats, rng
+
+
+def codes(*shape: int, kind: str = "uint8") -> np.ndarray:
+    bounds = np.iinfo(kind)
+    return rng.integers(bounds.min, bounds.max + 1, shape).astype(kind)
+
+
+def scalar(value: float, kind: str = "float32") -> np.ndarray:
+    return np.array(value, kind)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8"])
+@pytest.mark.parametrize("axis", [None, 0, 2])
+def test_codes_and_back(kind, axis):
+    x = floats(3, 4, 5) * 3
+    count = () if axis is None else (x.shape[axis],)
+    scale = (rng.random(count) + 0.5).astype(np.float32) / 20
+    zero = np.asarray(codes(*count, kind=kind))
+    given = {"scale": scale, "zero": zero}
+    options: dict[str, Any] = {"domain": "", "weights": ("scale", "zero")}
+    options |= {} if axis is None else {"axis": axis}
+    check("QuantizeLinear", {"x": x, **given}, **options)
+    check("DequantizeLinear", {"x": codes(3, 4, 5, kind=kind), **given}, **options)
+
+
+def test_halves_go_to_the_even_code():
+    x = np.array([0.25, 0.75, 1.25, -0.25, -0.75, 200.0, -200.0], np.float32)
+    given = {"x": x, "scale": scalar(0.5), "zero": scalar(3, "uint8")}
+    check("QuantizeLinear", given, domain="")
+
+
+def test_products_of_codes_are_exact():
+    a, b = codes(3, 700), codes(700, 5, kind="int8")
+    given = {"a": a, "b": b, "za": scalar(130, "uint8"), "zb": scalar(-7, "int8")}
+    check("MatMulInteger", given, domain="", rtol=0)
+    check("MatMulInteger", {"a": np.full_like(a, 255), "b": np.full((700, 5), 255, np.uint8)},
+          domain="", rtol=0)  # fmt: skip
+
+
+def test_linear_ops():
+    a = {"a": codes(3, 4), "sa": scalar(0.02), "za": scalar(120, "uint8")}
+    y = {"sy": scalar(0.2), "zy": scalar(9, "uint8")}
+    b = {"b": codes(4, 5), "sb": scalar(0.03), "zb": scalar(100, "uint8")}
+    check("QLinearMatMul", {**a, **b, **y}, domain="")
+    check("QGemm", {**a, **b, "c": None, **y})
+    check("QGemm", {**a, **b, "c": codes(5).astype(np.int32)}, alpha=0.5)
+    same = {**b, "b": codes(3, 4)}
+    check("QLinearAdd", {**a, **same, **y})
+    check("QLinearMul", {**a, **same, **y})
+    check("QLinearSigmoid", {**a, "sy": scalar(1 / 256), "zy": scalar(0, "uint8")})
+    check("QLinearLeakyRelu", {**a, **y}, alpha=0.2)
+    check("QLinearConcat", {**y, **a, **same}, axis=1)
+    image = {**a, "a": codes(1, 3, 6, 6)}
+    check("QLinearGlobalAveragePool", {**image, **y})
+    kernel = {"w": codes(4, 3, 3, 3, kind="int8"), "sw": scalar(0.01), "zw": scalar(0, "int8")}
+    bias = {"b": rng.integers(-500, 500, 4).astype(np.int32)}
+    check("QLinearConv", {**image, **kernel, **y, **bias}, domain="", pads=[1, 1, 1, 1])
+
+
+def test_products_with_numbers_as_result():
+    a, b = codes(3, 4), codes(4, 5, kind="int8")
+    b_scale, b_zero = floats(5) ** 2, codes(5, kind="int8")
+    given = {"a": a, "b": b, "sa": scalar(0.02), "sb": b_scale, "za": scalar(120, "uint8")}
+    check("MatMulIntegerToFloat", {**given, "zb": b_zero, "bias": floats(5)})
+    dynamic = {"a": floats(3, 4), "b": b, "sb": scalar(0.02), "zb": scalar(3, "int8")}
+    check("DynamicQuantizeMatMul", dynamic, weights=("b", "sb", "zb"))
+    check("DynamicQuantizeLinear", {"x": floats(3, 4)}, outputs=3, domain="")
+
+
+def test_attention_of_codes():
+    given = {
+        "x": codes(2, 5, 16),
+        "w": codes(16, 48, kind="int8"),
+        "b": floats(48),
+        "sx": scalar(0.01),
+        "sw": scalar(0.01),
+        "mask": np.array([[1] * 5, [1, 1, 1, 0, 0]], np.int32),
+        "zx": scalar(127, "uint8"),
+        "zw": scalar(0, "int8"),
+    }
+    check("QAttention", given, num_heads=2, weights=("w", "zw"))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize(("inputs", "block"), [(128, 32), (100, 32), (64, 16), (512, 128)])
+@pytest.mark.parametrize("zeros", ["none", "packed"])
+def test_weights_in_blocks(bits, inputs, block, zeros):
+    rows, blocks = 6, -(-inputs // block)
+    given: dict[str, Any] = {
+        "x": floats(2, 3, inputs),
+        "w": codes(rows, blocks, block * bits // 8),
+        "scales": floats(rows, blocks) / 4,
+    }
+    if zeros == "packed":
+        given["zeros"] = codes(rows, -(-blocks * bits // 8))
+    sizes = {"K": inputs, "N": rows, "bits": bits, "block_size": block}
+    check("MatMulNBits", given, weights=tuple(given)[1:], rtol=1e-3, **sizes)
+
+
+def test_rows_of_a_table_in_blocks():
+    given = {
+        "table": codes(10, 32),
+        "at": np.array([[1, 2], [9, 0]], np.int64),
+        "scales": floats(10, 2),
+    }
+    options = {"gather_axis": 0, "quantize_axis": 1, "block_size": 32, "bits": 4}
+    check("GatherBlockQuantized", given, weights=("table", "scales"), **options)
+    zeros = {**given, "zeros": codes(10, 1)}
+    check("GatherBlockQuantized", zeros, weights=("table", "scales", "zeros"), **options)
