@@ -12,7 +12,7 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
 from pytorch_to_mlx.lower.onnx._common import array, axis_of, call_as, cast, element, getitem
 from pytorch_to_mlx.lower.onnx.contrib_attention import attend_joined
-from pytorch_to_mlx.lower.onnx.nn import average_pool
+from pytorch_to_mlx.lower.onnx.pooling import average_pool
 from pytorch_to_mlx.lower.onnx.quantized import (
     MICROSOFT,
     by_row,
