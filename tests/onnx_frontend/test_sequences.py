@@ -94,11 +94,32 @@ def test_a_loop_that_makes_a_sequence(model):
     np.testing.assert_array_equal(y, np.arange(3)[:, None] * x)
 
 
-def test_a_loop_over_sequences_of_unknown_length_is_refused(model):
+def test_as_often_as_data_says(model):
     m = model(growing("n"), {"x": ("f", [2]), "n": ("i", [])}, {"y": ("f", [None, 2])}, opset=17)
+    x = np.array([1.0, -2.0], np.float32)
+    rep = onnx_backend.prepare(m)
+    for n in (1, 4):
+        np.testing.assert_array_equal(rep.run([x, np.array(n)])[0], np.arange(n)[:, None] * x)
+
+
+def test_what_data_decides_about_a_sequence_is_refused(model):
+    loop = growing("n")[:2]
+    inputs = {"x": ("f", [2]), "n": ("i", [])}
+    erased = [make_node("SequenceConstruct", ["x", "x"], ["s"]),
+              make_node("SequenceErase", ["s", "n"], ["t"]),
+              make_node("ConcatFromSequence", ["t"], ["y"], axis=0)]  # fmt: skip
     with pytest.raises(LoweringError) as refused:
+        onnx_backend.prepare(model(erased, inputs, {"y": ("f", [2])}, opset=17))
+    assert "a place in a sequence that only the running model knows" in refused.value.ops[0].reason
+    graph = make_graph(
+        loop,
+        "g",
+        [make_tensor_value_info("x", 1, [2]), make_tensor_value_info("n", 7, [])],
+        [make_tensor_sequence_value_info("all", 1, None)],
+    )
+    m = make_model(graph, opset_imports=[make_operatorsetid("", 17)], ir_version=10)
+    with pytest.raises(LoweringError, match="a sequence whose length only the running model knows"):
         onnx_backend.prepare(m)
-    assert "runs as often as only the model knows" in refused.value.ops[0].reason
 
 
 def test_elements_of_an_input_have_their_own_sizes():
@@ -135,3 +156,51 @@ def test_branches_that_give_sequences(model):
     rep = onnx_backend.prepare(m)
     np.testing.assert_array_equal(rep.run([x, np.array(True)])[0], [6, 10, 3, 5])
     np.testing.assert_array_equal(rep.run([x, np.array(False)])[0], [9, 25, 3, 5])
+
+
+@pytest.mark.parametrize("new_axis", [0, 1])
+def test_a_loop_that_puts_one_element_behind_each_time(model, new_axis):
+    body = make_graph(
+        [
+            make_node("Gather", ["x", "i"], ["row"], axis=0),
+            make_node("Add", ["h", "row"], ["next"]),
+            make_node("SequenceInsert", ["s", "next"], ["t"]),
+            make_node("Identity", ["c"], ["d"]),
+        ],
+        "body",
+        [
+            make_tensor_value_info("i", 7, []),
+            make_tensor_value_info("c", 9, []),
+            make_tensor_value_info("h", 1, [2]),
+            make_tensor_sequence_value_info("s", 1, None),
+        ],
+        [
+            make_tensor_value_info("d", 9, []),
+            make_tensor_value_info("next", 1, [2]),
+            make_tensor_sequence_value_info("t", 1, None),
+        ],
+    )
+    nodes = [
+        make_node("Shape", ["x"], ["n"], start=0, end=1),
+        make_node("Squeeze", ["n"], ["trips"]),
+        make_node("SequenceEmpty", [], ["none"]),
+        make_node("Loop", ["trips", "", "h0", "none"], ["last", "all"], body=body),
+        make_node("ConcatFromSequence", ["all"], ["y"], axis=0, new_axis=new_axis),
+        make_node("SequenceAt", ["all", "end"], ["z"]),
+        make_node("SequenceLength", ["all"], ["length"]),
+    ]
+    shape = [None, 2] if new_axis else [None]
+    m = model(
+        nodes,
+        {"x": ("f", ["T", 2]), "h0": ("f", [2])},
+        {"y": ("f", shape), "z": ("f", [2]), "length": ("i", []), "last": ("f", [2])},
+        {"end": np.array(-1, np.int64)},
+        opset=17,
+    )
+    rep = onnx_backend.prepare(m)
+    for x in rows(3, 1, 4, 6):
+        y, z, length, last = rep.run([x, np.ones(2, np.float32)])
+        want = 1 + np.cumsum(x, 0)
+        np.testing.assert_allclose(y, want if new_axis else want.reshape(-1), rtol=1e-5)
+        np.testing.assert_array_equal(z, last)
+        assert length == len(x)

@@ -14,13 +14,13 @@ import onnx
 
 from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call
 from pytorch_to_mlx.graph.build import attach_outputs, current_builder
-from pytorch_to_mlx.graph.dims import dims_equal
+from pytorch_to_mlx.graph.dims import dims_equal, free_symbols
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import IF, RETURN, SCAN, WHILE
-from pytorch_to_mlx.lower.onnx._common import array, fresh
+from pytorch_to_mlx.lower.onnx._common import array, fresh, ints
 from pytorch_to_mlx.lower.onnx._context import node
 from pytorch_to_mlx.lower.onnx._nesting import flat, nested, nesting
-from pytorch_to_mlx.lower.onnx._values import Known
+from pytorch_to_mlx.lower.onnx._values import Growing, Known, Stacked
 from pytorch_to_mlx.lower.registry import Unsupported
 
 #: How often a loop body is lowered anew to find the sizes that it changes.
@@ -143,11 +143,17 @@ def loop(M: Any, cond: Any, initial: Sequence[Any], body: onnx.GraphProto) -> An
     """The results of ``Loop``: the carried values, then what each iteration gave, stacked."""
     count = len(initial)
     endless = always_true(body) and (cond is None or cond_is_true(cond))
-    if any(v is None or isinstance(v, list) for v in initial):
+    few = M is None or (isinstance(M, Known) and not M.symbolic and M.item() <= LONGEST)
+    growing = endless and not few and all(v == [] or is_array_like(v) for v in initial)
+    if not growing and any(v is None or isinstance(v, list) for v in initial):
         return unrolled_loop(M, cond, list(initial), body)
     if endless and M is not None:
-        return counted_loop(M, [as_array(v) for v in initial], body)
+        return counted_loop(M, initial, body)
     return general_loop(M, cond, [as_array(v) for v in initial], body, count)
+
+
+def is_array_like(value: Any) -> bool:
+    return isinstance(value, (Value, Known))
 
 
 def cond_is_true(cond: Any) -> bool:
@@ -237,23 +243,57 @@ def unrolled_loop(M: Any, cond: Any, carried: list[Any], body: onnx.GraphProto) 
     return (*carried, *stacked)
 
 
-def counted_loop(M: Any, initial: list[Value], body: onnx.GraphProto) -> Any:
-    """A loop that runs exactly ``M`` times, as ``for`` over the iteration numbers."""
-    from pytorch_to_mlx.lower.onnx._common import ints
+def counted_loop(M: Any, initial: Sequence[Any], body: onnx.GraphProto) -> Any:
+    """A loop that runs exactly ``M`` times, as ``for`` over the iteration numbers.
 
+    A sequence that starts empty and gets one element each time is what iterations give, stacked.
+    """
     (trips,) = ints(M)
     numbers = call("mx.arange", trips, dtype=DType("int64"))
     step = Value((), "int64", hint="step")
+    grows = [isinstance(v, list) for v in initial]
+    start = [as_array(v) for v, growing in zip(initial, grows, strict=True) if not growing]
+    known_sizes = _sizes_at_hand()
 
     def make(carried: list[Value]) -> tuple[Graph, list[Value], int]:
         true = Known(np.array(True), "bool")
-        graph, results = body_graph(body, (step, true, *carried), (*carried, step), lambda r: r[1:])
+        arrays = iter(carried)
+        given = [Growing() if growing else next(arrays) for growing in grows]
+
+        def pick(results: list[Any]) -> list[Any]:
+            states, scans = results[1 : 1 + len(grows)], results[1 + len(grows) :]
+            pairs = list(zip(states, given, grows, strict=True))
+            kept = [s for s, _, growing in pairs if not growing]
+            return [*kept, *scans, *(_added(s, g) for s, g, growing in pairs if growing)]
+
+        graph, results = body_graph(body, (step, true, *given), (*carried, step), pick)
         return graph, results, 0
 
-    graph, results, carried = settled(initial, make)
-    stacked = [like(r, (trips, *r.dims)) for r in results[len(carried) :]]
-    outputs = [like(c) for c in carried] + stacked
-    return add_node(SCAN, (tuple(initial), (numbers,)), {"body": graph}, outputs)
+    graph, results, carried = settled(start, make)
+    more = results[len(carried) :]
+    scans = len(body.output) - 1 - len(grows)
+    if any(free_symbols(list(r.dims)) - known_sizes for r in more[scans:]):
+        raise Unsupported("a sequence whose elements' sizes change from iteration to iteration")
+    outputs = [like(c) for c in carried] + [like(r, (trips, *r.dims)) for r in more]
+    made = add_node(SCAN, (tuple(start), (numbers,)), {"body": graph}, outputs)
+    arrays, sequences = iter(made[: len(carried)]), iter(made[len(carried) + scans :])
+    finals = [Stacked(next(sequences)) if growing else next(arrays) for growing in grows]
+    return (*finals, *made[len(carried) : len(carried) + scans])
+
+
+def _added(state: Any, given: Any) -> Any:
+    """The one element that an iteration put behind a sequence."""
+    if not isinstance(state, Growing) or state.before is not given:
+        raise Unsupported("a loop that does other things to a sequence than put one element behind")
+    return state.element
+
+
+def _sizes_at_hand() -> set[Any]:
+    """The size symbols that exist outside of a loop about to be made."""
+    graph = node().lowering.graph
+    values = [*graph.inputs, *(v for n in current_builder().nodes for v in n.outputs)]
+    shaped = [list(v.dims) for v in values if v.shape is not None]
+    return free_symbols(shaped) | {v.symbol for v in values if v.symbol is not None}
 
 
 def general_loop(M: Any, cond: Any, initial: list[Value], body: onnx.GraphProto, count: int) -> Any:
@@ -307,78 +347,3 @@ def _iteration_shapes(body: onnx.GraphProto, first: list[Value], count: int) -> 
     graph, results = body_graph(body, carried, carried)
     discard(graph)
     return results[1 + count :]
-
-
-def scan(
-    initial: Sequence[Any],
-    arrays: Sequence[Any],
-    body: onnx.GraphProto,
-    in_axes: Sequence[int],
-    in_reverse: Sequence[int],
-    out_axes: Sequence[int],
-    out_reverse: Sequence[int],
-) -> Any:
-    """The results of ``Scan``: ``for`` over slices, of the axes and in the order asked for."""
-    sources = [
-        _reversed(_to_front(array(a), axis), backwards)
-        for a, axis, backwards in zip(arrays, in_axes, in_reverse, strict=True)
-    ]
-    slices = [like(s, s.dims[1:]) for s in sources]
-    start = [as_array(v) for v in initial]
-
-    def make(carried: list[Value]) -> tuple[Graph, list[Value], int]:
-        given = (*carried, *slices)
-        graph, results = body_graph(body, given, given)
-        return graph, results, 0
-
-    graph, results, carried = settled(start, make)
-    length = sources[0].dims[0]
-    stacked = [like(r, (length, *r.dims)) for r in results[len(carried) :]]
-    outputs = [like(c) for c in carried] + stacked
-    made = add_node(SCAN, (tuple(start), tuple(sources)), {"body": graph}, outputs)
-    given_back = [
-        _from_front(_reversed(v, backwards), axis)
-        for v, axis, backwards in zip(made[len(start) :], out_axes, out_reverse, strict=True)
-    ]
-    return (*made[: len(start)], *given_back)
-
-
-def batched_scan(inputs: Sequence[Any], body: onnx.GraphProto, backwards: Sequence[int]) -> Any:
-    """The results of opset 8's ``Scan``: the scan over axis 1 for each entry of the batch.
-
-    Its carried values have a batch too, so that nothing is carried from entry to entry.
-    """
-    outer = current_builder()
-    arrays = [array(v) for v in inputs]
-    rows = [like(v, v.dims[1:]) for v in arrays]
-    states, sources = rows[: len(rows) - len(backwards)], rows[len(rows) - len(backwards) :]
-    given_back = (0,) * (len(body.output) - len(states))
-    graph = Graph()
-    graph.inputs = rows
-    with Builder(graph) as inner, inner.at(outer.scope, outer.origin):
-        results = scan(
-            states, sources, body, (0,) * len(sources), backwards, given_back, given_back
-        )
-        inner.add(Node(RETURN, tuple(results), scope=outer.scope, origin=outer.origin))
-    outputs = [like(r, (arrays[0].dims[0], *r.dims)) for r in results]
-    return add_node(SCAN, ((), tuple(arrays)), {"body": graph}, outputs)
-
-
-def _to_front(x: Value, axis: int) -> Value:
-    axis %= x.ndim
-    if axis == 0:
-        return x
-    return x.transpose(axis, *(a for a in range(x.ndim) if a != axis))
-
-
-def _from_front(x: Value, axis: int) -> Value:
-    axis %= x.ndim
-    if axis == 0:
-        return x
-    order = list(range(1, x.ndim))
-    order.insert(axis, 0)
-    return x.transpose(*order)
-
-
-def _reversed(x: Value, backwards: int) -> Value:
-    return call("getitem", x, (slice(None, None, -1),)) if backwards else x

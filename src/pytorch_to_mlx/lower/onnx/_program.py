@@ -27,7 +27,7 @@ from pytorch_to_mlx.lower.onnx._functions import function_body
 from pytorch_to_mlx.lower.onnx._host import fold
 from pytorch_to_mlx.lower.onnx._names import origin_of, scope_of
 from pytorch_to_mlx.lower.onnx._registry import plain_domain
-from pytorch_to_mlx.lower.onnx._values import Known
+from pytorch_to_mlx.lower.onnx._values import Known, Stacked
 from pytorch_to_mlx.lower.registry import Unsupported
 
 if TYPE_CHECKING:
@@ -118,6 +118,12 @@ class OnnxLowering:
             if isinstance(value, list):
                 parts = (tree_of(v, f"{name}.{i}") for i, v in enumerate(value))
                 return Tree("list", children=tuple(parts))
+            if isinstance(value, Stacked):
+                raise LoweringError(
+                    f"the output {name!r} is a sequence whose length only the running model knows",
+                    origin=name,
+                    hint="give out its concatenation (ConcatFromSequence)",
+                )
             with lowering_node(NodeContext(self, "Identity", "", name, 1)):
                 leaf = array(value)
             element = self.elements.get(leaf, str(leaf.dtype))

@@ -5,7 +5,8 @@
   these. Its numpy array may hold sizes (sympy expressions, dtype object), so that ``Shape`` →
   ``Gather`` → ``Concat`` → ``Reshape`` becomes ``B, T``. A weight is made only where an array is
   needed;
-- a Python list: a sequence; ``None``: an optional that is absent.
+- a Python list: a sequence; ``None``: an optional that is absent;
+- :class:`Stacked`: a sequence whose length only the running model knows.
 """
 
 from __future__ import annotations
@@ -54,6 +55,21 @@ class Known:
 
     def __repr__(self) -> str:
         return f"Known({self.element}{list(self.dims)})"
+
+
+@dataclass(eq=False)
+class Stacked:
+    """A sequence of as many arrays of one shape as the running model makes: one array, stacked."""
+
+    array: Any
+
+
+@dataclass(eq=False)
+class Growing:
+    """A sequence that a loop carries, as its body sees it: what was there, and one element more."""
+
+    before: Growing | None = None
+    element: Any = None
 
 
 def plain(value: Any) -> Any:

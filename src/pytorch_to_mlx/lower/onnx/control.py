@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
-from pytorch_to_mlx.lower.onnx._control import batched_scan, branch, loop
-from pytorch_to_mlx.lower.onnx._control import scan as scan_loop
+from pytorch_to_mlx.lower.onnx._control import branch, loop
+from pytorch_to_mlx.lower.onnx._scan import batched_scan
+from pytorch_to_mlx.lower.onnx._scan import scan as scan_loop
 from pytorch_to_mlx.lower.onnx._values import Known
 
 

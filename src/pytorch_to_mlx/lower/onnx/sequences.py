@@ -1,7 +1,8 @@
 """Sequences and optionals: Python lists and ``None`` while lowering, so that nothing is left of
 them in the code but their elements.
 
-So how many elements a sequence has must be known at conversion.
+So how many elements a sequence has must be known at conversion, unless a loop puts one behind the
+others each time: that is an array of stacked ones.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pytorch_to_mlx.graph.dims import as_dim, dims_equal, is_static
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
 from pytorch_to_mlx.lower.onnx._common import array, axis_of, element, getitem, ints, tagged
 from pytorch_to_mlx.lower.onnx._control import body_results
-from pytorch_to_mlx.lower.onnx._values import Known, known
+from pytorch_to_mlx.lower.onnx._values import Growing, Known, Stacked, known
 
 
 def elements(sequence: Any) -> list[Any]:
@@ -59,8 +60,10 @@ def sequence_construct(*inputs: Any) -> list[Any]:
 
 
 @lowers("SequenceInsert", since=11)
-def sequence_insert(input_sequence: Any, tensor: Any, position: Any = None) -> list[Any]:
+def sequence_insert(input_sequence: Any, tensor: Any, position: Any = None) -> Any:
     """SequenceInsert(S input_sequence, T tensor, I? position) -> S output_sequence"""
+    if isinstance(input_sequence, Growing) and position is None:
+        return Growing(input_sequence, tensor)
     given = elements(input_sequence)
     at = len(given) if position is None else place(position, len(given), len(given))
     return [*given[:at], tensor, *given[at:]]
@@ -80,15 +83,24 @@ def sequence_erase(input_sequence: Any, position: Any = None) -> list[Any]:
 def sequence_at(input_sequence: Any, position: Any) -> Any:
     """SequenceAt(S input_sequence, I position) -> T tensor; elements of one shape may be chosen
     from by the running model."""
+    if isinstance(input_sequence, Stacked):
+        return _chosen(input_sequence.array, position)
     given = elements(input_sequence)
     if isinstance(position, Known) and not position.symbolic:
         return given[place(position, len(given), len(given) - 1)]
     arrays = [array(v) for v in given]
     if not arrays or any(not _alike(arrays[0], v) for v in arrays):
         raise Unsupported("a choice from arrays of different shapes that the running model makes")
+    return tagged(_chosen(call(mx.stack, tuple(arrays)), position), element(arrays[0]))
+
+
+def _chosen(stacked: Value, position: Any) -> Value:
+    """The array at a place that data says."""
+    if isinstance(position, Known):
+        return getitem(stacked, position.item())
     index = array(position)
     index = index if index.ndim == 0 else call(mx.reshape, index, ())
-    return tagged(call(mx.take, call(mx.stack, tuple(arrays)), index, axis=0), element(arrays[0]))
+    return call(mx.take, stacked, index, axis=0)
 
 
 def _alike(a: Value, b: Value) -> bool:
@@ -99,18 +111,34 @@ def _alike(a: Value, b: Value) -> bool:
 @lowers("SequenceLength", since=11)
 def sequence_length(input_sequence: Any) -> Known:
     """SequenceLength(S input_sequence) -> I length"""
+    if isinstance(input_sequence, Stacked):
+        return known(input_sequence.array.dims[0])
     return known(len(elements(input_sequence)))
 
 
 @lowers("ConcatFromSequence", since=11)
 def concat_from_sequence(input_sequence: Any, axis: int, new_axis: int = 0) -> Value:
     """ConcatFromSequence(S input_sequence, int axis, int new_axis) -> T concat_result"""
+    if isinstance(input_sequence, Stacked):
+        return _joined(input_sequence.array, axis, bool(new_axis))
     arrays = [array(v) for v in elements(input_sequence)]
     if not arrays:
         raise Unsupported("the concatenation of an empty sequence")
     at = axis_of(axis, arrays[0].ndim + (1 if new_axis else 0))
     joined = call(mx.stack if new_axis else mx.concatenate, tuple(arrays), axis=at)
     return tagged(joined, element(arrays[0]))
+
+
+def _joined(stacked: Value, axis: int, new_axis: bool) -> Value:
+    """Stacked arrays behind each other along an axis, or along one of their own."""
+    at = axis_of(axis, stacked.ndim if new_axis else stacked.ndim - 1)
+    order = list(range(1, stacked.ndim))
+    order.insert(at, 0)
+    moved = stacked if at == 0 else stacked.transpose(*order)
+    if new_axis:
+        return moved
+    dims = moved.dims
+    return moved.reshape(*dims[:at], as_dim(dims[at] * dims[at + 1]), *dims[at + 2 :])
 
 
 @lowers("SplitToSequence", since=11)
