@@ -43,6 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "package": {"graph", "codegen", "weights", "capture"},
     # They take packages apart and put them together again, so they may lean on nearly everything.
     "benchmark": {"api", "graph", "capture", "sources", "package", "converted"},
+    "quantize": {"api", "graph", "package", "weights", "converted"},
     "validate": {
         "api",
         "graph",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ def convert(
     model: Any = None,
     method: str | None = None,
     fold_batch_norm: bool = True,
+    quantize_options: Mapping[str, Any] | None = None,
 ) -> Converted:
     """Converts a model to a package of readable ``mlx.nn`` code and weights.
 
@@ -55,7 +57,8 @@ def convert(
             ``torch.export`` specification.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the floating weights; the
             checkpoint's by default.
-        quantize: not available yet; must be ``None``.
+        quantize: 8, 4, ``"mixed"``, ``"mxfp4"``, ``"mxfp8"``, ``"nvfp4"`` or a recipe, as for
+            :func:`quantize`.
         output: folder to write; without it the package lives in a temporary folder until ``save``.
         overwrite: replace an existing package at ``output``.
         trust_code: allow whole-module pickles, which run code when loaded.
@@ -64,6 +67,7 @@ def convert(
         model: for a state dict: ``file.py:factory``, a callable or a module that takes the weights.
         method: convert this method instead of ``forward``.
         fold_batch_norm: fold batch norms into the convolutions before them.
+        quantize_options: options of :func:`quantize` (``group_size``, ``include``, ...).
 
     Returns:
         The converted model, callable.
@@ -72,12 +76,12 @@ def convert(
         SourceError, InputError, CaptureError, LoweringError, CodegenError, WeightError,
             OutputError: by stage.
     """
-    if quantize is not None:
-        raise InputError("quantization is not available yet", hint="convert without quantize")
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r} is unknown", hint=f"choose one of {', '.join(DTYPES)}")
     if output is not None:
         check_target(Path(output), overwrite=overwrite)
+    options = dict(quantize_options or {})
+    recipe = _recipe(quantize, options)
     bars = as_progress(progress)
     timings = reporting.Timings()
     opened, captured = _capture(
@@ -92,9 +96,29 @@ def convert(
         bars=bars,
         timings=timings,
     )
-    return _convert(
-        opened, captured, output, bars, timings, overwrite=overwrite, fold=fold_batch_norm
+    first = output if recipe is None else None  # a temporary folder, to be quantized from
+    converted = _convert(
+        opened, captured, first, bars, timings, overwrite=overwrite, fold=fold_batch_norm
     )
+    if recipe is None:
+        return converted
+    from pytorch_to_mlx.quantize.run import quantize_package
+
+    target = None if output is None else Path(output)
+    return quantize_package(
+        converted, recipe, output=target, overwrite=overwrite, progress=progress, **options
+    )
+
+
+def _recipe(quantize: Any, options: Mapping[str, Any]) -> Any:
+    """The recipe, read before anything long begins."""
+    if quantize is None:
+        if options:
+            raise InputError("quantize_options have no effect without quantize")
+        return None
+    from pytorch_to_mlx.quantize.recipe import recipe_of
+
+    return recipe_of(quantize, options.get("group_size"))
 
 
 def convert_captured(
@@ -393,15 +417,41 @@ def benchmark(converted: Any, source: Any = None, **options: Any) -> dict[str, A
     return benchmark_package(converted, source, **options)
 
 
-def quantize(*args: Any, **kwargs: Any) -> Any:
-    """Not available yet.
+def quantize(
+    package: Converted | str | Path,
+    quantize: Any,
+    *,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Converted:
+    """A quantized copy of a package, by ``mlx.nn.quantize``.
+
+    Args:
+        package: what ``convert`` or ``load`` returned, or a package folder.
+        quantize: bits (8, 4, ...), ``"mixed"`` (8-bit attention, embeddings and head, the rest 4),
+            ``"mxfp4"``, ``"mxfp8"``, ``"nvfp4"``, or a recipe: a dict or the path of a ``.json``
+            (docs/quantization.md).
+        output: folder to write; without it the copy lives in a temporary folder until ``save``.
+        overwrite: replace an existing package at ``output`` (``package`` itself, say).
+        options: ``group_size`` (affine: 32, 64 or 128), ``include`` and ``exclude`` (globs over
+            layers' paths), ``embeddings`` and ``head`` (``False`` leaves them as they are),
+            ``limit`` (the largest error of an output against the original's, as a fraction of its
+            norm; by bits if not given), ``progress``.
+
+    Returns:
+        The quantized package; ``report["quantization"]`` has its size, errors and speed, and every
+        layer that stayed as it was, with the reason.
 
     Raises:
-        InputError: always.
+        InputError: the recipe does not fit the model, or it is quantized already.
+        SourceError, OutputError: as ``load`` and ``convert``.
     """
-    raise InputError(
-        "quantization is not available yet", hint="use mlx.nn.quantize on the loaded module"
-    )
+    from pytorch_to_mlx.quantize.run import quantize_package
+
+    source = package if isinstance(package, Converted) else load(package)
+    target = None if output is None else Path(output)
+    return quantize_package(source, quantize, output=target, overwrite=overwrite, **options)
 
 
 __all__ = ["analyze", "benchmark", "convert", "load", "quantize", "validate"]

@@ -303,10 +303,11 @@ def test_analyze(api: Api) -> None:
     assert "net.py:3" in result.stdout
 
 
-def test_quantize_is_refused(api: Api, tmp_path: Path) -> None:
-    result = run("quantize", tmp_path)
+def test_quantize_wants_a_package_and_a_target(api: Api, tmp_path: Path) -> None:
+    assert run("quantize", "-i", tmp_path, "--quantize", "4").exit_code == 2
+    result = run("quantize", "-i", tmp_path, "--quantize", "4", "-o", tmp_path / "out")
     assert result.exit_code == 2
-    assert "mlx.nn.quantize" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_coverage_lists_real_ops() -> None:

@@ -52,6 +52,13 @@ def convert(
         typer.Option(help="Dtype of the weights (default: the checkpoint's)."),
     ] = None,
     fold_batch_norm: opt.FoldBatchNorm = True,
+    quantize: opt.Quantize = None,
+    group_size: opt.GroupSize = None,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
+    embeddings: opt.Embeddings = True,
+    head: opt.Head = True,
+    limit: opt.Limit = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing package.")
     ] = False,
@@ -78,6 +85,7 @@ def convert(
     with session(as_json=as_json, quiet=quiet, debug=debug) as run:
         import pytorch_to_mlx as p2m
         from pytorch_to_mlx.cli.inputs import dynamic_option, example_inputs
+        from pytorch_to_mlx.cli.quantization import chosen
 
         call_args, call_kwargs = example_inputs(args, shapes, seed, run)
         converted = p2m.convert(
@@ -92,6 +100,8 @@ def convert(
             model=model,
             method=method,
             fold_batch_norm=fold_batch_norm,
+            quantize=quantize,
+            quantize_options=chosen(group_size, include, exclude, embeddings, head, limit),
             progress=run.progress(),
         )
         proof = None
@@ -133,6 +143,10 @@ def _finish_conversion(
         if page.exists():
             rows.append(("Report", str(page)))
         summary(run.out, "", validation=validation, passed=passed, benchmark=timings, rows=rows)
+        if "quantization" in report:
+            from pytorch_to_mlx.cli.quantization import show
+
+            show(run.out, report["quantization"])
     _exit_on_failure(run, passed, proof)
 
 
@@ -306,15 +320,69 @@ def coverage(
 
 @app.command()
 def quantize(
-    package: opt.Package,
+    package: Annotated[
+        Path,
+        typer.Option("--input", "-i", help="A folder that `convert` wrote.", metavar="FOLDER"),
+    ],
+    how: Annotated[
+        str,
+        typer.Option(
+            "--quantize",
+            "--recipe",
+            help="8 or 4 bits, mixed (attention, embeddings and head 8, the rest 4), a mode of "
+            "MLX, or a recipe.",
+            metavar=opt.How,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder to write (default: with --overwrite, the package itself).",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing package.")
+    ] = False,
+    group_size: opt.GroupSize = None,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
+    embeddings: opt.Embeddings = True,
+    head: opt.Head = True,
+    limit: opt.Limit = None,
     as_json: opt.Json = False,
+    quiet: opt.Quietly = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Quantize a converted package (not available yet: refused with what works today)."""
-    with session(as_json=as_json, debug=debug):
-        from pytorch_to_mlx.errors import InputError
+    """Quantize a converted package into a new one; `validate` then proves it."""
+    with session(as_json=as_json, quiet=quiet, debug=debug) as run:
+        import pytorch_to_mlx as p2m
+        from pytorch_to_mlx.cli.quantization import chosen, show, target
 
-        raise InputError(
-            f"cannot quantize {package}: this command is not available yet",
-            hint="its layers are MLX's own: load the package and call mlx.nn.quantize on it",
+        made = p2m.quantize(
+            package,
+            how,
+            output=target(package, output, overwrite=overwrite),
+            overwrite=overwrite,
+            progress=run.progress(),
+            **chosen(group_size, include, exclude, embeddings, head, limit),
         )
+        proof = p2m.validate(made)
+        section = made.report["quantization"]
+        warnings = [w for w in made.report["warnings"] if w.startswith("not quantized")]
+        run.warn(warnings)
+        run.emit(
+            {
+                "output": made.path,
+                "verdict": _verdict(bool(proof.passed)),
+                "quantization": section,
+                "validation": proof.to_dict(),
+                "warnings": warnings,
+                "exit_code": 0 if proof.passed else FAILED,
+            }
+        )
+        if not run.silent:
+            show(run.out, section)
+            run.out.print(f"Package  {made.path}", highlight=False, markup=False)
+        _exit_on_failure(run, bool(proof.passed), proof)

@@ -119,3 +119,49 @@ Original = Annotated[
     ),
 ]
 Package = Annotated[Path, typer.Argument(help="A folder that `convert` wrote.", metavar="FOLDER")]
+
+_QUANTIZE = "Quantization"
+How = "BITS|mixed|mxfp4|mxfp8|nvfp4|RECIPE.json"
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        help="Quantize layers: 8 or 4 bits, mixed (attention, embeddings and head 8, the rest 4), "
+        "a mode of MLX, or a recipe.",
+        metavar=How,
+        rich_help_panel=_QUANTIZE,
+    ),
+]
+GroupSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Weights that share a scale: 32, 64 (default) or 128.", rich_help_panel=_QUANTIZE
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(help="Quantize these layers only (glob).", rich_help_panel=_QUANTIZE),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="Leave these layers as they are (glob).", rich_help_panel=_QUANTIZE),
+]
+Embeddings = Annotated[
+    bool,
+    typer.Option(
+        "--embeddings/--no-embeddings", help="Quantize embeddings.", rich_help_panel=_QUANTIZE
+    ),
+]
+Head = Annotated[
+    bool,
+    typer.Option(
+        "--head/--no-head", help="Quantize layers that give outputs.", rich_help_panel=_QUANTIZE
+    ),
+]
+Limit = Annotated[
+    float | None,
+    typer.Option(
+        help="Largest error of an output by quantization, as a share of its norm (default: by "
+        "bits; 0.05 at 8, 0.5 at 4).",
+        rich_help_panel=_QUANTIZE,
+    ),
+]

@@ -26,6 +26,7 @@ _SCRIPT = '''"""Turns a checkpoint of the source model into this package's weigh
 
 from __future__ import annotations
 
+import json
 {math}import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -89,6 +90,21 @@ def fitted(name: str, new: mx.array, old: mx.array) -> mx.array:
     return new.astype(old.dtype) if mx.issubdtype(old.dtype, mx.floating) else new
 
 
+def parts_of(name: str) -> tuple[str, ...]:
+    """The names under which a weight is held if its layer is quantized."""
+    layer = name.rpartition(".")[0]
+    return name, f"{{layer}}.scales", f"{{layer}}.biases"
+
+
+def packed(name: str, new: mx.array, old: Mapping[str, mx.array], how: Mapping) -> dict:
+    """The new weight of a quantized layer, quantized as this package's is."""
+    scales = old[parts_of(name)[1]]
+    if mx.issubdtype(scales.dtype, mx.floating):
+        new = new.astype(scales.dtype)
+    parts = mx.quantize(new, how["group_size"], how["bits"], mode=how["mode"])
+    return {{n: fitted(n, part, old[n]) for n, part in zip(parts_of(name), parts)}}
+
+
 {reader}
 
 def main() -> None:
@@ -100,10 +116,17 @@ def main() -> None:
     missing = [name for name in NAMES if name not in checkpoint.package]
     if missing:
         sys.exit(f"this package's own weights lack {{missing[0]}}")
-    weights = {{}}
+    config = json.loads((here / "config.json").read_text(encoding="utf-8"))
+    quantized = config.get("quantization", {{}}).get("layers", {{}})
+    weights, old = {{}}, checkpoint.package
     for name in NAMES:
-        old = checkpoint.package[name]
-        weights[name] = old if name in KEPT else fitted(name, weight(name, checkpoint), old)
+        layer, _, leaf = name.rpartition(".")
+        if name in KEPT:
+            weights.update({{n: old[n] for n in parts_of(name) if n in old}})
+        elif leaf == "weight" and layer in quantized:
+            weights.update(packed(name, weight(name, checkpoint), old, quantized[layer]))
+        else:
+            weights[name] = fitted(name, weight(name, checkpoint), old[name])
     mx.eval(weights)
     target.mkdir(parents=True, exist_ok=True)
     draft, done = target / ".draft.safetensors", target / "model.safetensors"

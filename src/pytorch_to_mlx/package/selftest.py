@@ -124,9 +124,40 @@ def compare(name, got, want, random):
 '''
 
 
-def test_source() -> str:
-    """``test_model.py`` of a package folder."""
-    return TEST.replace("{{", "{").replace("}}", "}")
+QUANTIZED_TEST = '''
+
+def test_quantization_keeps_its_limit():
+    """The error against the source's outputs, as a fraction of their norm."""
+    model, limit = load_model(), CONFIG["quantization"]["limit"]
+    for call in range(CONFIG["golden"]["calls"]):
+        got = run(model, call)
+        for spec in CONFIG["outputs"]:
+            want = GOLDEN[f"call{{call}}.output.{{spec['name']}}"]
+            if CONFIG["golden"].get("random", False) or not mx.issubdtype(want.dtype, mx.inexact):
+                continue
+            both = mx.isfinite(want) & mx.isfinite(got[spec["index"]])
+            want, found = (mx.where(both, a, 0) for a in (want, got[spec["index"]]))
+            want, found = want.astype(mx.complex64), found.astype(mx.complex64)
+            error = mx.sqrt(mx.sum(mx.square(mx.abs(want - found)))).item()
+            norm = mx.sqrt(mx.sum(mx.square(mx.abs(want)))).item()
+            assert error <= limit * norm, f"{{spec['name']}}: off by {{error / norm:.3g}}"
+'''
+
+
+def test_source(*, quantized: bool) -> str:
+    """``test_model.py`` of a package folder.
+
+    A quantized package reproduces its own recorded outputs, and the source's within its limit.
+    """
+    text = TEST
+    if quantized:
+        text = TEST.replace("}}.output.{{", "}}.quantized.{{") + QUANTIZED_TEST
+        text = text.replace("test_outputs_equal_the_source", "test_outputs_equal_the_recorded_ones")
+        text = text.replace(
+            "this package reproduces the outputs of the model it was converted from",
+            "this quantized package computes what was proven, near to its source",
+        )
+    return text.replace("{{", "{").replace("}}", "}")
 
 
 def readme(config: dict[str, Any], report: dict[str, Any]) -> str:
@@ -171,7 +202,35 @@ Names in a shape are sizes that may change from call to call.
 - `python convert_weights.py checkpoint.safetensors out/` turns another checkpoint of the same
   architecture (a fine-tune) into these weights.
 - `report.html`: how it was converted and what proves it.
-{_parity(report)}{_speed(report)}"""
+{_quantization(report)}{_parity(report)}{_speed(report)}"""
+
+
+def _quantization(report: dict[str, Any]) -> str:
+    section = report.get("quantization")
+    if not section:
+        return ""
+    sizes, times = section["bytes"], section["median_ms"]
+    lines = [
+        "| | unquantized | quantized |",
+        "|---|---|---|",
+        f"| weights, MB | {sizes['unquantized'] / 1e6:.2f} | {sizes['quantized'] / 1e6:.2f} |",
+        f"| median ms | {times['unquantized']:.2f} | {times['quantized']:.2f} |",
+    ]
+    errors = [
+        f"- {code_span(o['name'])}: off by {o['original']:.3g} of its norm from the source"
+        for o in section["outputs"]
+        if "original" in o
+    ]
+    left = [f"- {code_span(p)}: {plain(reason)}" for p, reason in section["left"].items()]
+    parts = [
+        f"## Quantized: {plain(section['recipe']['name'])}",
+        "\n".join(lines),
+        "\n".join(errors),
+        f"{len(section['layers'])} layers are quantized (`config.json` says how)."
+        + (" As they were:" if left else ""),
+        "\n".join(left),
+    ]
+    return "\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _arguments(tree: dict[str, Any]) -> list[str]:

@@ -59,7 +59,7 @@ def write_package(folder: Path, job: Job, progress: Progress) -> None:
     )
     write_text(folder / "convert_weights.py", script)
     write_weights(folder, job, progress)
-    write_text(folder / "test_model.py", selftest.test_source())
+    write_text(folder / "test_model.py", selftest.test_source(quantized=False))
     finish_config(folder, job)
 
 

@@ -45,6 +45,7 @@ class ValidationReport:
     perturbation: dict[str, Any] | None = None
     low_precision: dict[str, Any] | None = None
     random_ops: dict[str, Any] | None = None
+    quantization: dict[str, Any] | None = None
     bisect: dict[str, Any] | None = None
     budget: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
@@ -54,7 +55,7 @@ class ValidationReport:
         """Whether there are comparisons and every check holds."""
         if not self.cases or not all(c.ok for c in self.cases):
             return False
-        sections = (self.perturbation, self.low_precision, self.random_ops)
+        sections = (self.perturbation, self.low_precision, self.random_ops, self.quantization)
         return not any(s and s.get("failed") for s in sections)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +72,7 @@ class ValidationReport:
             "perturbation": self.perturbation,
             "low_precision": self.low_precision,
             "random_ops": self.random_ops,
+            "quantization": self.quantization,
             "bisect": self.bisect,
             "budget": self.budget,
             "notes": self.notes or None,
@@ -94,10 +96,11 @@ class ValidationReport:
             lines = ["failed: nothing was compared"]
         else:
             lines = [f"failed: {sum(not o.ok for o in outputs)} of {compared}"]
-        lines += [f"  {line}" for line in _half(self.low_precision) + _weights(self.perturbation)]
+        more = _half(self.low_precision) + _weights(self.perturbation)
+        lines += [f"  {line}" for line in more + _quantized(self.quantization)]
         for case in self.cases:
             lines += [f"  {case.name}: {o.name}: {o.reason}" for o in case.outputs if not o.ok][:4]
-        for part in (self.perturbation, self.low_precision, self.random_ops):
+        for part in (self.perturbation, self.low_precision, self.random_ops, self.quantization):
             for failure in (part or {}).get("reasons", [])[:4]:
                 lines.append(f"  {failure}")
         if self.bisect:
@@ -113,6 +116,16 @@ def _half(section: dict[str, Any] | None) -> list[str]:
         f"{row['allowed']:.2g} allowed (torch's own: {row['torch_error']:.2g})"
         for row in (section or {}).get("outputs", ())
         if section is not None
+    ]
+
+
+def _quantized(section: dict[str, Any] | None) -> list[str]:
+    """A line an output: its error by quantization beside the limit."""
+    return [
+        f"{row['name']}: quantization moves it by {row['original']:.2g} of its norm, "
+        f"{section['limit']:.2g} allowed"
+        for row in (section or {}).get("outputs", ())
+        if section is not None and row.get("original") is not None
     ]
 
 

@@ -90,7 +90,11 @@ def validate(
     else:
         subject = _subject(converted, captured, args, kwargs or {})
         plan = Plan(allowed, seed, bars, clock, quick, tuple(sizes or ()))
-        if converted.config["dtype"] in LOW:
+        if "quantization" in converted.config:
+            from pytorch_to_mlx.validate.quantized import validate_quantized
+
+            report = validate_quantized(subject, converted, plan)
+        elif converted.config["dtype"] in LOW:
             from pytorch_to_mlx.validate.low_precision import validate_low
 
             report = validate_low(subject, converted, plan)

@@ -1,0 +1,73 @@
+"""What ``convert`` and ``quantize`` share about quantization: options, and the table they print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pytorch_to_mlx.errors import OutputError
+
+
+def chosen(
+    group_size: int | None,
+    include: list[str] | None,
+    exclude: list[str] | None,
+    embeddings: bool,
+    head: bool,
+    limit: float | None,
+) -> dict[str, Any]:
+    """The options that were given, as ``quantize`` of the API takes them."""
+    given: dict[str, Any] = {}
+    if group_size is not None:
+        given["group_size"] = group_size
+    if include:
+        given["include"] = include
+    if exclude:
+        given["exclude"] = exclude
+    if not embeddings:
+        given["embeddings"] = False
+    if not head:
+        given["head"] = False
+    if limit is not None:
+        given["limit"] = limit
+    return given
+
+
+def target(package: Path, output: Path | None, *, overwrite: bool) -> Path:
+    """Where to write: ``--output``, else (with ``--overwrite``) the package itself.
+
+    Raises:
+        OutputError: neither was given.
+    """
+    if output is None and not overwrite:
+        raise OutputError(
+            "where should the quantized package go?",
+            hint="pass --output, or --overwrite to replace the package itself",
+        )
+    return output or package
+
+
+def show(out: Console, section: Mapping[str, Any]) -> None:
+    """Size, speed and errors before and after, and the layers that stayed as they were."""
+    sizes, times = section["bytes"], section["median_ms"]
+    before, after = (sizes[k] / 1e6 for k in ("unquantized", "quantized"))
+    lines = [
+        f"Quantized  {section['recipe']['name']}: {len(section['layers'])} layers",
+        f"Weights    {before:.2f} MB -> {after:.2f} MB ({before / max(after, 1e-9):.2f}x smaller)",
+        f"Median     {times['unquantized']:.2f} ms -> {times['quantized']:.2f} ms",
+    ]
+    for o in section["outputs"]:
+        if "original" in o:
+            lines.append(
+                f"Error      {o['name']}: {o['original']:.3g} of its norm from the original, "
+                f"{o['unquantized']:.3g} from the unquantized package "
+                f"({section['limit']:g} allowed)"
+            )
+        else:
+            lines.append(f"Error      {o['name']}: {o['differing']:.2%} of its values differ")
+    lines += [f"As it was  {path}: {reason}" for path, reason in section["left"].items()]
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
