@@ -80,7 +80,15 @@ def random() -> p2m.Converted:
     return converted
 
 
-KINDS = (proven, failed, weight_failed, half, random)
+def quantized() -> p2m.Converted:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3)).eval()
+    converted = p2m.convert(module, (torch.randn(2, 64),), quantize=8)
+    p2m.validate(converted, budget=0)
+    return converted
+
+
+KINDS = (proven, failed, weight_failed, half, random, quantized)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +114,8 @@ def test_the_kinds_are_what_they_say(reports: dict[str, Any]) -> None:
     assert reports["failed"]["validation"]["bisect"]["stage"] == "codegen"
     assert reports["weight_failed"]["validation"]["perturbation"]["strengths"]
     assert reports["half"]["validation"]["budget"]["left_out"]
+    assert reports["quantized"]["validation"]["quantization"]["outputs"]
+    assert reports["quantized"]["quantization"]["left"].keys() == {"layers.2"}
     assert reports["random"]["validation"]["random_ops"]["outputs"] == ["0"]
 
 
