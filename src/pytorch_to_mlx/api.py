@@ -17,6 +17,8 @@ from pytorch_to_mlx.package.folder import beside, check_target
 from pytorch_to_mlx.package.run import Package
 from pytorch_to_mlx.package.writer import Job, write_package
 from pytorch_to_mlx.progress import Progress, as_progress
+from pytorch_to_mlx.quantize.recipe import wanted_recipe
+from pytorch_to_mlx.quantize.run import quantize_package
 
 if TYPE_CHECKING:
     from pytorch_to_mlx.capture.program import Captured
@@ -81,7 +83,7 @@ def convert(
     if output is not None:
         check_target(Path(output), overwrite=overwrite)
     options = dict(quantize_options or {})
-    recipe = _recipe(quantize, options)
+    recipe = wanted_recipe(quantize, options)
     bars = as_progress(progress)
     timings = reporting.Timings()
     opened, captured = _capture(
@@ -102,23 +104,9 @@ def convert(
     )
     if recipe is None:
         return converted
-    from pytorch_to_mlx.quantize.run import quantize_package
-
-    target = None if output is None else Path(output)
     return quantize_package(
-        converted, recipe, output=target, overwrite=overwrite, progress=progress, **options
+        converted, recipe, output=output, overwrite=overwrite, progress=progress, **options
     )
-
-
-def _recipe(quantize: Any, options: Mapping[str, Any]) -> Any:
-    """The recipe, read before anything long begins."""
-    if quantize is None:
-        if options:
-            raise InputError("quantize_options have no effect without quantize")
-        return None
-    from pytorch_to_mlx.quantize.recipe import recipe_of
-
-    return recipe_of(quantize, options.get("group_size"))
 
 
 def convert_captured(
@@ -229,6 +217,7 @@ def _capture_torch(
     bars: Progress,
     timings: reporting.Timings,
 ) -> Captured:
+    from pytorch_to_mlx.capture.cast import cast_source
     from pytorch_to_mlx.capture.export import capture_module, capture_program
     from pytorch_to_mlx.codegen.size_names import asked_names
 
@@ -236,7 +225,7 @@ def _capture_torch(
         args, kwargs = opened.args, dict(opened.kwargs)
     shapes = opened.dynamic_shapes if dynamic_shapes == "auto" else dynamic_shapes
     if dtype is not None:
-        args, kwargs = _cast(opened, args, dict(kwargs or {}), dtype)
+        args, kwargs = cast_source(opened, args, dict(kwargs or {}), dtype)
     with timings("capture"), bars.stage("capture"):
         if opened.exported_program is not None:
             given = (tuple(args), dict(kwargs or {})) if args or kwargs else (None, None)
@@ -249,30 +238,6 @@ def _capture_torch(
         captured = _decompose(captured)
     captured.size_names = asked_names(shapes, captured.in_tree)
     return captured
-
-
-def _cast(
-    opened: OpenedSource, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: str
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turns the opened source into a copy of the wanted precision, and the floating example inputs
-    with it.
-    """
-    from pytorch_to_mlx.capture.cast import cast_inputs, cast_module, cast_program
-
-    program = opened.exported_program
-    if opened.module is not None:
-        tensors = [*opened.module.parameters(), *opened.module.buffers()]
-    else:
-        assert program is not None
-        tensors = list(program.state_dict.values())
-    copied = sum(t.numel() for t in tensors) * (4 if dtype == "float32" else 2)
-    memory.require(copied, f"a copy of the weights in {dtype}", _TOO_LARGE)
-    if opened.module is not None:
-        opened.module = cast_module(opened.module, dtype)
-    elif program is not None:
-        opened.exported_program, notes = cast_program(program, dtype)
-        opened.notes += notes
-    return cast_inputs(tuple(args), dtype), cast_inputs(dict(kwargs), dtype)
 
 
 def _decompose(captured: Captured) -> Captured:
@@ -447,11 +412,8 @@ def quantize(
         InputError: the recipe does not fit the model, or it is quantized already.
         SourceError, OutputError: as ``load`` and ``convert``.
     """
-    from pytorch_to_mlx.quantize.run import quantize_package
-
     source = package if isinstance(package, Converted) else load(package)
-    target = None if output is None else Path(output)
-    return quantize_package(source, quantize, output=target, overwrite=overwrite, **options)
+    return quantize_package(source, quantize, output=output, overwrite=overwrite, **options)
 
 
 __all__ = ["analyze", "benchmark", "convert", "load", "quantize", "validate"]

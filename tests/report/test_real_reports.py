@@ -115,7 +115,7 @@ def test_the_kinds_are_what_they_say(reports: dict[str, Any]) -> None:
     assert reports["weight_failed"]["validation"]["perturbation"]["strengths"]
     assert reports["half"]["validation"]["budget"]["left_out"]
     assert reports["quantized"]["validation"]["quantization"]["outputs"]
-    assert reports["quantized"]["quantization"]["left"].keys() == {"layers.2"}
+    assert len(reports["quantized"]["quantization"]["left"]) == 1
     assert reports["random"]["validation"]["random_ops"]["outputs"] == ["0"]
 
 

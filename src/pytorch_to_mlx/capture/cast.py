@@ -5,10 +5,39 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx import memory
 from pytorch_to_mlx.capture.recast import caster, every_float
 
 if TYPE_CHECKING:
     import torch
+
+    from pytorch_to_mlx.sources.detect import OpenedSource
+
+
+def cast_source(
+    opened: OpenedSource, args: tuple[Any, ...], kwargs: dict[str, Any], dtype: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Turns the opened source into a copy of the wanted precision, and the floating example inputs
+    with it.
+    """
+    program = opened.exported_program
+    if opened.module is not None:
+        tensors = [*opened.module.parameters(), *opened.module.buffers()]
+    else:
+        assert program is not None
+        tensors = list(program.state_dict.values())
+    copied = sum(t.numel() for t in tensors) * (4 if dtype == "float32" else 2)
+    memory.require(
+        copied,
+        f"a copy of the weights in {dtype}",
+        "free some memory, or convert on a larger machine",
+    )
+    if opened.module is not None:
+        opened.module = cast_module(opened.module, dtype)
+    elif program is not None:
+        opened.exported_program, notes = cast_program(program, dtype)
+        opened.notes += notes
+    return cast_inputs(tuple(args), dtype), cast_inputs(dict(kwargs), dtype)
 
 
 def cast_module(module: torch.nn.Module, dtype: str) -> torch.nn.Module:

@@ -158,6 +158,15 @@ def recipe_of(given: Any, group_size: int | None = None) -> Recipe:
     return _from_json(content, path.name, group_size)
 
 
+def wanted_recipe(given: Any, options: Mapping[str, Any]) -> Recipe | None:
+    """The recipe of a conversion, read before anything long begins; ``None`` without one."""
+    if given is None:
+        if options:
+            raise InputError(f"{sorted(options)[0]} has no effect without quantize")
+        return None
+    return recipe_of(given, options.get("group_size"))
+
+
 def _from_json(content: Any, name: str, group_size: int | None) -> Recipe:
     """``{"default": entry, "layers": {path or glob: entry}, "roles": {role: entry}}``, an entry
     being ``{"bits": 8, "group_size": 64, "mode": "affine"}`` or false.

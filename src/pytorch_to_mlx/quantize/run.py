@@ -22,7 +22,7 @@ def quantize_package(
     source: Converted,
     quantize: Any,
     *,
-    output: Path | None,
+    output: str | Path | None,
     overwrite: bool,
     group_size: int | None = None,
     include: Sequence[str] = (),
@@ -44,6 +44,7 @@ def quantize_package(
     filters = Filters(tuple(include), tuple(exclude), embeddings, head)
     recipe = recipe_of(quantize, group_size)
     if output is not None:
+        output = Path(output)
         check_target(output, overwrite=overwrite)
     if limit is not None and not limit > 0:
         raise InputError(f"a limit of {limit} makes no sense", hint="choose one like 0.1")
