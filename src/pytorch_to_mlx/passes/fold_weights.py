@@ -23,6 +23,8 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN, map_arg
 from pytorch_to_mlx.passes.base import PassReport
 
+DEQUANTIZE = "ops.dequantize_linear"
+
 
 def run(graph: Graph, report: PassReport) -> None:
     """Folds every maximal value that only weights determine."""
@@ -100,10 +102,13 @@ def _bytes(v: Value) -> int:
 def _worth(
     value: Value, static: dict[Value, tuple[Node, ...]], param_of: dict[Value, Param]
 ) -> bool:
-    sources = {i for n in _slice_of(value, static) for i in n.inputs() if i in param_of}
+    nodes = _slice_of(value, static)
+    sources = {i for n in nodes for i in n.inputs() if i in param_of}
     if len({param_of[s].persistent for s in sources}) > 1:
         return False  # a fine-tune's checkpoint has only a part of it
-    return bool(sources) and _bytes(value) <= 2 * sum(_bytes(s) for s in sources)
+    # Codes are many times smaller than the numbers of a layer, but no call takes them as they are.
+    growth = 8 if any(n.target == DEQUANTIZE for n in nodes) else 2
+    return bool(sources) and _bytes(value) <= growth * sum(_bytes(s) for s in sources)
 
 
 def _fold(
@@ -208,5 +213,6 @@ def _wish(sources: list[Param]) -> str:
         return f"{owner}.{original}" if owner else original
     if prefix.startswith("parametrizations.") and last.startswith("original"):
         return prefix.removeprefix("parametrizations.")
+    last = last.removesuffix("_quantized")
     last = {"weight_v": "weight", "weight_g": "weight", "weight_orig": "weight"}.get(last, last)
     return f"{prefix}.{last}" if prefix else last
