@@ -118,3 +118,48 @@ def test_rows_of_a_table_in_blocks():
     check("GatherBlockQuantized", given, weights=("table", "scales"), **options)
     zeros = {**given, "zeros": codes(10, 1)}
     check("GatherBlockQuantized", zeros, weights=("table", "scales", "zeros"), **options)
+
+
+def test_weights_held_as_codes_become_layers():
+    """Quantized convolutions, as onnxruntime.quantization writes them: the arrays between keep the
+    layout of MLX's layers."""
+    import onnxruntime as ort
+    from onnx.helper import make_graph, make_model, make_node, make_operatorsetid
+    from onnx.helper import make_tensor_value_info as info
+    from onnx.numpy_helper import from_array
+
+    from pytorch_to_mlx import onnx_backend
+
+    weights = {"s": scalar(0.05), "z": scalar(3, "int8")}
+    nodes, last = [], "image"
+    for i in (1, 2):
+        weights[f"c{i}.weight_quantized"] = codes(4, 4, 3, 3, kind="int8")
+        weights[f"c{i}.weight_scale"] = (floats(4) ** 2 / 100).astype(np.float32)
+        weights[f"c{i}.weight_zero"] = np.zeros(4, np.int8)
+        kernel = [f"c{i}.weight_{n}" for n in ("quantized", "scale", "zero")]
+        nodes += [
+            make_node("QuantizeLinear", [last, "s", "z"], [f"q{i}"]),
+            make_node("DequantizeLinear", [f"q{i}", "s", "z"], [f"d{i}"]),
+            make_node("DequantizeLinear", kernel, [f"w{i}"], axis=0),
+            make_node("Conv", [f"d{i}", f"w{i}"], [f"y{i}"], name=f"/c{i}/Conv"),
+        ]
+        last = f"y{i}"
+    graph = make_graph(
+        nodes,
+        "g",
+        [info("image", 1, ["B", 4, 8, 8])],
+        [info("y2", 1, ["B", 4, 4, 4])],
+        [from_array(np.asarray(v), n) for n, v in weights.items()],
+    )
+    model = make_model(graph, opset_imports=[make_operatorsetid("", 17)], ir_version=8)
+    x = floats(2, 4, 8, 8)
+    prepared = onnx_backend.prepare(model)
+    (actual,) = prepared.run([x])
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model.SerializeToString(), options)
+    np.testing.assert_allclose(actual, session.run(None, {"image": x})[0], rtol=1e-4, atol=1e-5)
+    text = prepared.converted({"image": x}).text
+    body = text[text.index("def __call__") :]
+    assert text.count("nn.Conv2d(4, 4, 3") == 2
+    assert body.count("transpose") == 2

@@ -99,6 +99,8 @@ class _Layout:
         t = node.target
         if t in targets.ELEMENTWISE:
             return self._elementwise
+        if t in targets.SCALED and all(v.ndim == 0 for v in node.inputs()[1:]):
+            return self._elementwise
         if t in targets.REDUCTIONS:
             return self._reduction
         if t in targets.ALONG_AXIS:
@@ -116,8 +118,7 @@ class _Layout:
             "mx.broadcast_to": self._broadcast_to,
         }.get(t)
 
-    # -- moving values
-    # -------------------------------------------------------------------------------
+    # -- moving values -----------------------------------------------------------------------------
 
     def _transpose(self, node: Node) -> None:
         x = node.args[0]
@@ -204,8 +205,7 @@ class _Layout:
                 logical_value = call("mx.expand_dims", logical_value, tuple(range(rank - v.ndim)))
             return transposed(logical_value, perm)
 
-    # -- rules
-    # ---------------------------------------------------------------------------------------
+    # -- rules -------------------------------------------------------------------------------------
 
     def _elementwise(self, node: Node) -> bool:
         out = node.output
