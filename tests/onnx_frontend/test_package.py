@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import pytorch_to_mlx as p2m
+from pytorch_to_mlx.capture.onnx.recast import recast_model
 from tests.onnx_frontend.conftest import build, helper, onnx
 
 pytest.importorskip("onnxruntime")
@@ -118,3 +120,50 @@ def test_inputs_that_do_not_fit_are_named() -> None:
         p2m.convert(classifier(), (), {"x": np.zeros(3)})
     with pytest.raises(p2m.ConversionError, match="must have shape"):
         p2m.convert(classifier(), (np.zeros(3, np.int64),))
+
+
+def test_a_model_in_half_precision_is_proven_beside_onnxruntime() -> None:
+    half = recast_model(classifier(), "float16")
+    converted = p2m.convert(half)
+    assert converted.config["dtype"] == "float16"
+    proof = p2m.validate(converted)
+    assert proof.passed, proof.summary()
+    assert proof.low_precision["dtype"] == "float16"
+
+
+def test_weights_changed_in_a_folded_constant_are_noticed(tmp_path: Path) -> None:
+    """A bias that an exporter reshapes stays a weight, whatever its size."""
+    bias = rng.standard_normal(12).astype("f")
+    nodes = [
+        helper.make_node("Reshape", ["bias", "shape"], ["b"], "/Reshape"),
+        helper.make_node("Add", ["x", "b"], ["y"], "/Add"),
+    ]
+    weights = {"bias": bias, "shape": np.array([1, 3, 4])}
+    model = build(nodes, {"x": ("f", ["n", 3, 4])}, {"y": ("f", ["n", 3, 4])}, weights)
+    proof = p2m.validate(p2m.convert(model))
+    assert proof.passed, proof.summary()
+    assert proof.perturbation["checked"] == 1
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    onnx.save(classifier(), tmp_path / "m.onnx")
+    main = [sys.executable, "-m", "pytorch_to_mlx"]
+    convert = [*main, "convert", "--input", tmp_path / "m.onnx", "-o", tmp_path / "out"]
+    shapes = ["--shapes", "ids=2x6:int64[0,20)"]
+    block = {**environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [*convert, *shapes, "--validate", "--json"], capture_output=True, text=True, env=block
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verdict"] == "proven"
+    again = [*main, "validate", tmp_path / "out", "--input", tmp_path / "m.onnx", "--json"]
+    done = subprocess.run(again, capture_output=True, text=True, env=block)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = [*main, "analyze", "--input", tmp_path / "m.onnx", "--json"]
+    done = subprocess.run(shown, capture_output=True, text=True, env=block)
+    assert json.loads(done.stdout)["unsupported"] == []
+
+
+def test_a_benchmark_times_the_package() -> None:
+    section = p2m.benchmark(p2m.convert(classifier()), min_time_s=0.01)
+    assert any(r["name"].startswith("mlx") for r in section["rows"])

@@ -103,6 +103,8 @@ def benchmark_package(
 def _original(converted: Converted, source: Any) -> Original | None:
     """The model to compare with: ``source`` if given, else the captured one, else none."""
     dtype = converted.config["dtype"]
+    if converted.config["source"]["kind"] == "onnx":
+        return None
     if source is not None:
         return opened_original(source, converted.package, dtype)
     return None if converted.captured is None else captured_original(converted.captured, dtype)

@@ -87,7 +87,7 @@ def convert(
         from pytorch_to_mlx.cli.inputs import dynamic_option, example_inputs
         from pytorch_to_mlx.cli.quantization import chosen
 
-        call_args, call_kwargs = example_inputs(args, shapes, seed, run)
+        call_args, call_kwargs = example_inputs(args, shapes, seed, run, source)
         converted = p2m.convert(
             source,
             call_args,
@@ -194,7 +194,7 @@ def validate(
         import pytorch_to_mlx as p2m
         from pytorch_to_mlx.cli.inputs import example_inputs, open_original
 
-        call_args, call_kwargs = example_inputs(args, shapes, seed, run)
+        call_args, call_kwargs = example_inputs(args, shapes, seed, run, source)
         original = None
         if source is not None:
             original, call_args, call_kwargs = open_original(
@@ -275,7 +275,7 @@ def analyze(
         import pytorch_to_mlx as p2m
         from pytorch_to_mlx.cli.inputs import dynamic_option, example_inputs
 
-        call_args, call_kwargs = example_inputs(args, shapes, seed, run)
+        call_args, call_kwargs = example_inputs(args, shapes, seed, run, source)
         facts = p2m.analyze(
             source,
             call_args,

@@ -8,33 +8,46 @@ from typing import Any
 from pytorch_to_mlx.cli.session import Session
 from pytorch_to_mlx.errors import InputError
 from pytorch_to_mlx.sources import (
+    draw_arrays,
     draw_tensors,
+    kinds,
+    load_arrays,
     load_tensors,
     notes,
     open_source,
     parse_dynamic,
     parse_shapes,
+    split_positional,
     to_dynamic_shapes,
 )
 
 
 def example_inputs(
-    path: Path | None, shapes: str | None, seed: int, session: Session
+    path: Path | None, shapes: str | None, seed: int, session: Session, source: Any = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """``(args, kwargs)`` as torch tensors; both empty when the user gave none.
+    """``(args, kwargs)`` as torch tensors (numpy arrays for an ONNX source); both empty when the
+    user gave none.
 
     Raises ``InputError``, also when both options are given.
     """
     if path is not None and shapes is not None:
         raise InputError("--args and --shapes exclude each other")
+    plain = is_onnx(source)
     if path is not None:
-        return load_tensors(path)
+        return split_positional(load_arrays(path)) if plain else load_tensors(path)
     if shapes is None:
         return (), {}
     specs = parse_shapes(shapes)
     for text in notes(specs):
         session.note(text)
-    return draw_tensors(specs, seed)
+    return split_positional(draw_arrays(specs, seed)) if plain else draw_tensors(specs, seed)
+
+
+def is_onnx(source: Any) -> bool:
+    """Whether a source is a file that holds an ONNX model."""
+    if source is None or not Path(str(source)).is_file():
+        return False
+    return kinds.sniff(Path(str(source))) == kinds.ONNX
 
 
 def dynamic_option(text: str | None) -> Any:
@@ -67,4 +80,6 @@ def open_original(
     opened = open_source(source, trust_code=trust_code, model_factory=model, method=method)
     if not (args or kwargs):
         args, kwargs = opened.args, opened.kwargs
+    if opened.kind == "onnx":
+        return opened.onnx, args, kwargs
     return opened.module or opened.exported_program, args, kwargs

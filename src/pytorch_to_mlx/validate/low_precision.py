@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
+from pytorch_to_mlx.graph.dtypes import mlx_dtype
 from pytorch_to_mlx.progress import Progress
 from pytorch_to_mlx.validate.cases import Cases
 from pytorch_to_mlx.validate.compare import FLOOR, Array, Comparison, compare, is_inexact, measure
@@ -86,10 +87,16 @@ def float32_twin(subject: Subject, converted: Converted, bars: Progress) -> Conv
     of the very numbers that the package holds.
     """
     from pytorch_to_mlx.api import convert_captured
-    from pytorch_to_mlx.capture.recast import widened
 
     assert subject.captured is not None
-    twin = widened(subject.captured)
+    if subject.captured.frontend == "onnx":
+        from pytorch_to_mlx.capture.onnx.source import widened as widened_onnx
+
+        twin = widened_onnx(subject.captured)
+    else:
+        from pytorch_to_mlx.capture.recast import widened
+
+        twin = widened(subject.captured)
     return convert_captured(twin, fold_batch_norm=converted.fold_batch_norm, progress=bars)
 
 
@@ -131,14 +138,12 @@ def judge(
 
 def rounded(inputs: Inputs, subject: Subject) -> Inputs:
     """Inputs as the model's input dtypes hold them, so that all sides see the same numbers."""
-    import torch
-
     out = dict(inputs)
     for spec in subject.package.config["inputs"]:
         value = inputs[spec["name"]]
         if isinstance(value, np.ndarray) and spec.get("dtype") in EPSILON:
-            low = torch.from_numpy(np.array(value)).to(getattr(torch, spec["dtype"]))
-            out[spec["name"]] = low.float().numpy()
+            low = mx.array(value).astype(mlx_dtype(spec["dtype"]))
+            out[spec["name"]] = np.array(low.astype(mx.float32))
     return out
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from pytorch_to_mlx.capture.onnx.load import LARGEST_PROTO
+from pytorch_to_mlx.capture.onnx.recast import recast_model
 from pytorch_to_mlx.capture.onnx.tensors import numpy_dtype
 from pytorch_to_mlx.capture.reference import ReferenceOutput
 from pytorch_to_mlx.errors import CaptureError, InputError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Run = Any  # called with a feed by input name, gives the outputs in order
 
 #: What MLX stores for element types that it lacks, as numpy has it.
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 _STORED = {"int4": "int8", "int2": "int8", "uint4": "uint8", "uint2": "uint8"}
 
 
@@ -60,7 +62,7 @@ class OnnxReference:
     def runner(self) -> Run:
         """A function of a feed; kept while the model's tensors are as in the file."""
         if self.program.edited:
-            return start(with_tensors(self._model(), self.program))
+            return start(self._recast(with_tensors(self._model(), self.program)))
         if self._plain is None:
             self._plain = start(self._loadable())
         return self._plain
@@ -69,7 +71,10 @@ class OnnxReference:
         """A path where the file is all there is to it: onnxruntime maps its data."""
         if self.dtype is None and not isinstance(self.source, onnx.ModelProto):
             return str(self.source)
-        return with_tensors(self._model(), self.program)
+        return self._recast(with_tensors(self._model(), self.program))
+
+    def _recast(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        return model if self.dtype is None else recast_model(model, self.dtype)
 
     def _model(self) -> onnx.ModelProto:
         if self._plain_ir is None:
@@ -85,7 +90,10 @@ class OnnxReference:
         if unknown:
             raise InputError(f"no input is called {unknown[0]!r}; there are {[*self.examples]}")
         values = {**self.examples, **inputs}
-        return {spec.name: _nested(spec, spec.tree, spec.argument, values) for spec in self._fed()}
+        return {
+            spec.name: _nested(spec, spec.tree, spec.argument, values, self.dtype)
+            for spec in self._fed()
+        }
 
     def _fed(self) -> Iterator[Input]:
         return (s for s in self.program.inputs if any(True for _ in s.tree.leaves()))
@@ -99,10 +107,14 @@ class OnnxReference:
         ]
 
 
-def _nested(spec: Input, tree: Tree, name: str, values: Mapping[str, Any]) -> Any:
+def _nested(
+    spec: Input, tree: Tree, name: str, values: Mapping[str, Any], dtype: str | None
+) -> Any:
     if tree.kind == "leaf":
-        return np.asarray(values[name]).astype(numpy_dtype(spec.leaves[tree.index][0]), copy=False)
-    return [_nested(spec, c, f"{name}.{i}", values) for i, c in enumerate(tree.children)]
+        element = spec.leaves[tree.index][0]
+        element = dtype if dtype and element in FLOATS else element
+        return np.asarray(values[name]).astype(numpy_dtype(element), copy=False)
+    return [_nested(spec, c, f"{name}.{i}", values, dtype) for i, c in enumerate(tree.children)]
 
 
 def _leaves(name: str, value: Any) -> Iterator[ReferenceOutput]:

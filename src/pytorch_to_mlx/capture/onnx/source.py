@@ -15,6 +15,7 @@ from pytorch_to_mlx.capture.onnx.capture import capture_onnx
 from pytorch_to_mlx.capture.onnx.examples import accepted
 from pytorch_to_mlx.capture.onnx.load import read_model
 from pytorch_to_mlx.capture.onnx.program import OnnxProgram
+from pytorch_to_mlx.capture.onnx.recast import recast_model
 from pytorch_to_mlx.capture.onnx.reference import OnnxReference
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.reference import ReferenceOutput
@@ -49,9 +50,12 @@ def capture_model(
 
 
 def _at(
-    source: Any, given: Mapping[str, Any], sizes: Mapping[str, tuple[int, ...]] | None = None
+    source: Any,
+    given: Mapping[str, Any],
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
+    name: str = "",
 ) -> Captured:
-    captured = capture_onnx(source, given, sizes=sizes)
+    captured = capture_onnx(source, given, name=name, sizes=sizes)
     program: OnnxProgram = captured.program
     original = source if isinstance(source, onnx.ModelProto) else Path(source)
     if isinstance(original, onnx.ModelProto):
@@ -62,10 +66,23 @@ def _at(
     def make(dtype: str | None, weights: Mapping[Any, Any] | None = None) -> OnnxReference:
         if dtype is None or dtype == captured_dtype(program):
             return OnnxReference(original, program, captured.example_inputs)
-        raise CaptureError(f"the original ONNX model cannot be run in {dtype}")
+        return OnnxReference(original, program, captured.example_inputs, dtype)
 
     captured.make_reference = make  # type: ignore[assignment]
     return captured
+
+
+def widened(captured: Captured) -> Captured:
+    """The same model in float32, at the same example inputs."""
+    from pytorch_to_mlx.capture.onnx.reference import with_tensors
+
+    reference: Any = captured.reference()
+    model = recast_model(with_tensors(reference._model(), captured.program), "float32")
+    twin = _at(model, {}, name=captured.name)
+    twin.example_inputs.update(captured.example_inputs)
+    twin.example_outputs = twin.reference()()
+    _set_sizes(twin)
+    return twin
 
 
 def captured_dtype(program: OnnxProgram) -> str:

@@ -117,16 +117,32 @@ def better_names(graph: onnx.GraphProto) -> dict[str, str]:
     out = {}
     for t in graph.initializer:
         mine = users.get(t.name, [])
-        if not _NUMBERED.fullmatch(t.name) or len(mine) != 1:
+        modules = [module_of(n) for n in mine]
+        if not _NUMBERED.fullmatch(t.name) or not mine or None in modules:
             continue
-        module = module_of(mine[0])
-        if module is None:
-            continue
-        name = f"{module}.{_role(mine[0], t.name)}" if module else _role(mine[0], t.name)
-        if name not in taken:
-            taken.add(name)
-            out[t.name] = name
+        module = common_module([m for m in modules if m is not None])
+        role = _role(mine[0], t.name) if len(mine) == 1 else "constant"
+        name, n = f"{module}.{role}" if module else role, 2
+        while name in taken:  # a module that is called again, or that holds several layers
+            name, n = f"{module}_{n}.{role}" if module else f"{role}_{n}", n + 1
+        taken.add(name)
+        out[t.name] = name
     return out
+
+
+def common_module(paths: list[str]) -> str:
+    """The innermost module that holds all of some."""
+    parts = [p.split(".") for p in paths]
+    same = [a for a, *rest in zip(*parts, strict=False) if all(b == a for b in rest)]
+    return ".".join(same)
+
+
+def constant_name(output: str) -> str:
+    """A name for a constant by its node's output: exporters number them within the whole model,
+    ``/layer.1/Constant_11_output_0``, and equal modules should have equal names."""
+    folder, _, last = output.rpartition("/")
+    found = re.fullmatch(r"([A-Za-z]+?)(_\d+)?_output_\d+", last)
+    return f"{folder}/{found[1].lower()}" if found else output
 
 
 def _role(node: onnx.NodeProto, name: str) -> str:

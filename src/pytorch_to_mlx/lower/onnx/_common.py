@@ -68,7 +68,8 @@ def _made(x: Known) -> Value:
         return flat if x.ndim == 1 else call("mx.reshape", flat, x.dims)
     if x.ndim == 0 and dtype != "float64" and _is_literal(x.item(), dtype):
         return call("mx.array", x.item(), dtype=dtype)
-    if 0 < x.array.size <= LITERAL and x.ndim == 1 and dtype.is_integer and not x.source:
+    written = dtype.is_integer or dtype == "float32"
+    if 0 < x.array.size <= LITERAL and x.ndim == 1 and written and not x.source:
         return call("mx.array", tuple(x.items()), dtype=dtype)
     return node().lowering.weight(x, to_storage(x.array), dtype)
 

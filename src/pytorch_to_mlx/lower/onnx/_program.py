@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from pytorch_to_mlx.capture.onnx.tensors import constant_name
 from pytorch_to_mlx.errors import LoweringError, UnsupportedOp
 from pytorch_to_mlx.graph import Builder, Frame, Graph, Node, Origin, Tree, Value
 from pytorch_to_mlx.graph.dims import dims_equal, is_static
@@ -250,7 +251,7 @@ class OnnxLowering:
 
     def _named(self, result: Any, name: str) -> Any:
         if isinstance(result, Known) and not result.name and not result.symbolic:
-            result.name = self.program.path_of(name)
+            result.name = self.program.path_of(constant_name(name))
         return result
 
     def _stamp(self, result: Any, name: str, stated: Declared | None) -> Any:
