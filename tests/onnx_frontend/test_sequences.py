@@ -165,7 +165,7 @@ def test_a_loop_that_puts_one_element_behind_each_time(model, new_axis):
             make_node("Gather", ["x", "i"], ["row"], axis=0),
             make_node("Add", ["h", "row"], ["next"]),
             make_node("SequenceInsert", ["s", "next"], ["t"]),
-            make_node("Identity", ["c"], ["d"]),
+            make_node("Identity", ["true"], ["d"]),
         ],
         "body",
         [
@@ -184,7 +184,8 @@ def test_a_loop_that_puts_one_element_behind_each_time(model, new_axis):
         make_node("Shape", ["x"], ["n"], start=0, end=1),
         make_node("Squeeze", ["n"], ["trips"]),
         make_node("SequenceEmpty", [], ["none"]),
-        make_node("Loop", ["trips", "", "h0", "none"], ["last", "all"], body=body),
+        make_node("Constant", [], ["true"], value=onnx.numpy_helper.from_array(np.array(True))),
+        make_node("Loop", ["trips", "true", "h0", "none"], ["last", "all"], body=body),
         make_node("ConcatFromSequence", ["all"], ["y"], axis=0, new_axis=new_axis),
         make_node("SequenceAt", ["all", "end"], ["z"]),
         make_node("SequenceLength", ["all"], ["length"]),

@@ -150,6 +150,8 @@ def _role(node: onnx.NodeProto, name: str) -> str:
     at = list(node.input).index(name)
     if node.op_type in ("MatMul", "Gemm", "Conv", "ConvTranspose"):
         return {1: "weight", 2: "bias"}.get(at, f"input_{at}")
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        return {1: "weight_ih", 2: "weight_hh", 3: "bias"}.get(at, f"input_{at}")
     return {"Add": "bias", "Mul": "scale", "Gather": "weight"}.get(node.op_type, f"input_{at}")
 
 

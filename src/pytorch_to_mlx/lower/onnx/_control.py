@@ -161,7 +161,8 @@ def cond_is_true(cond: Any) -> bool:
 
 
 def always_true(body: onnx.GraphProto) -> bool:
-    """Whether a loop body hands its condition on, or gives a constant truth."""
+    """Whether a loop body hands its condition on, or gives a constant truth (its own or one from
+    outside)."""
     name = body.output[0].name
     for _ in range(len(body.node) + 1):
         if name == body.input[1].name:
@@ -175,10 +176,14 @@ def always_true(body: onnx.GraphProto) -> bool:
 
             value = attributes_of(maker).get("value")
             return isinstance(value, Known) and bool(value.array.reshape(-1)[0])
-        return any(
-            t.name == name and bool(onnx.numpy_helper.to_array(t).reshape(-1)[0])
-            for t in body.initializer
-        )
+        if maker is not None:
+            return False
+        mine = [t for t in body.initializer if t.name == name]
+        if mine:
+            return bool(onnx.numpy_helper.to_array(mine[0]).reshape(-1)[0])
+        inside = any(i.name == name for i in body.input)
+        outer = None if inside else node().scope_env.get(name)
+        return isinstance(outer, Known) and cond_is_true(outer)
     return False
 
 
