@@ -68,6 +68,14 @@ def test_linear_ops():
     check("QLinearConv", {**image, **kernel, **y, **bias}, domain="", pads=[1, 1, 1, 1])
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_convolutions_of_codes_are_exact(groups):
+    x, w = codes(2, 300, 9, 8), codes(6, 300 // groups, 3, 2)
+    given = {"x": x, "w": w, "zx": scalar(7, "uint8"), "zw": scalar(200, "uint8")}
+    options = {"strides": [2, 1], "pads": [1, 0, 2, 1], "dilations": [1, 2], "group": groups}
+    check("ConvInteger", given, domain="", rtol=0, **options)
+
+
 def test_products_with_numbers_as_result():
     a, b = codes(3, 4), codes(4, 5, kind="int8")
     b_scale, b_zero = floats(5) ** 2, codes(5, kind="int8")

@@ -103,7 +103,7 @@ def _pad(x: Value, pads: tuple[tuple[Dim, Dim], ...], *_: Any) -> Any:
     return tuple(sizes), x.dtype
 
 
-@rule("ops.conv_integer", "ops.conv_complex")
+@rule("ops.conv_integer", "ops.conv_complex", "ops.conv_of_codes")
 def _conv_general(
     x: Value, weight: Value, stride: Any, padding: Any, dilation: Any, groups: int = 1
 ) -> Any:

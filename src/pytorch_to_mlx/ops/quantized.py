@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 
+from pytorch_to_mlx.ops.pooling_padded import window_taps
+
 
 def spread_scale(values: mx.array, x: mx.array, axis: int, block: int) -> mx.array:
     """Scales or zero points so that they broadcast to ``x``: one for all of it, one for each place
@@ -66,8 +68,8 @@ def dynamic_quantize_linear(x: mx.array) -> tuple[mx.array, mx.array, mx.array]:
 
 
 def matmul_of_codes(a: mx.array, b: mx.array) -> mx.array:
-    """``a @ b`` of int32 arrays with numbers from -255 to 255, exactly: float32 adds up 256 of
-    their products without rounding."""
+    """``a @ b`` in int32 of numbers from -255 to 255, exactly: float32 adds up 256 of their
+    products without rounding."""
     total = mx.array(0, mx.int32)
     for start in range(0, a.shape[-1], 256):
         part = slice(start, start + 256)
@@ -75,6 +77,29 @@ def matmul_of_codes(a: mx.array, b: mx.array) -> mx.array:
         product = a[..., part].astype(mx.float32) @ rows.astype(mx.float32)
         total = total + product.astype(mx.int32)
     return total
+
+
+def conv_of_codes(
+    x: mx.array,
+    weight: mx.array,
+    stride: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    groups: int = 1,
+) -> mx.array:
+    """Convolution in int32 of numbers from -255 to 255, exactly: a product for each kernel tap."""
+    taps = [x]
+    for axis, given in enumerate(
+        zip(weight.shape[1:-1], stride, dilation, padding, strict=True), start=1
+    ):
+        taps = [t for x in taps for t in window_taps(x, axis, *given, ceil_mode=False, fill=0)]
+    features, inputs = weight.shape[0], weight.shape[-1]
+    kernels = weight.reshape(groups, features // groups, -1, inputs).transpose(2, 0, 3, 1)
+    total = mx.array(0, mx.int32)
+    for tap, kernel in zip(taps, kernels, strict=True):
+        rows = tap.reshape(-1, groups, inputs).swapaxes(0, 1)
+        total = total + matmul_of_codes(rows, kernel)
+    return total.swapaxes(0, 1).reshape(*taps[0].shape[:-1], features)
 
 
 def requantize(

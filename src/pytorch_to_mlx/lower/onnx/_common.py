@@ -120,6 +120,11 @@ def operand(x: Any, other: Any) -> Any:
     return value if fits and (whole or isinstance(value, float)) else array(x)
 
 
+def all_zero(x: Any) -> bool:
+    """Whether this is a constant with nothing but zeros."""
+    return isinstance(x, Known) and not x.symbolic and not x.array.any()
+
+
 # -- host numbers ----------------------------------------------------------------------------------
 
 

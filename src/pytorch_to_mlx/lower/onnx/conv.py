@@ -10,9 +10,9 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import as_dim, is_static
 from pytorch_to_mlx.lower._channels import settings, spatial, weights
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
-from pytorch_to_mlx.lower.onnx._common import cast, getitem, is_float
+from pytorch_to_mlx.lower.onnx._common import all_zero, array, cast, getitem, is_float
 from pytorch_to_mlx.lower.onnx._windows import Windows, windows
-from pytorch_to_mlx.ops.conv import conv_integer
+from pytorch_to_mlx.ops.quantized import conv_of_codes
 
 CONV = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 CONV_TRANSPOSE = {**CONV, "output_padding": 0}
@@ -24,7 +24,7 @@ def convolution(x: Value, w: Value, b: Value | None, given: Windows, group: int)
     last = w.transpose(0, *range(2, n + 2), 1)
     if not is_float(x):
         general = (given.stride, given.pads, given.dilation, group)
-        y: Value = spatial(x, n, lambda v: call(conv_integer, v, last, *general))
+        y: Value = spatial(x, n, lambda v: call(conv_of_codes, v, last, *general))
         return y if b is None else y + b.reshape(-1, *(1,) * n)
     padding: Any = given.padding if given.symmetric else 0
     if not given.symmetric:
@@ -66,7 +66,7 @@ def conv_integer_(
     x: Value,
     w: Value,
     x_zero_point: Value | None = None,
-    w_zero_point: Value | None = None,
+    w_zero_point: Any = None,
     auto_pad: str = "NOTSET",
     dilations: tuple[int, ...] | None = None,
     group: int = 1,
@@ -76,12 +76,12 @@ def conv_integer_(
 ) -> Value:
     """ConvInteger(T1 x, T2 w, T1? x_zero_point, T2? w_zero_point, ...) -> int32 y"""
     _space(x)
-    wide, kernel = cast(x, "int32"), cast(w, "int32")
+    wide, kernel = cast(x, "int32"), w
     if x_zero_point is not None:
         wide = wide - cast(x_zero_point, "int32")
-    if w_zero_point is not None:
-        zero = cast(w_zero_point, "int32")
-        kernel = kernel - (zero.reshape(-1, *(1,) * (w.ndim - 1)) if zero.ndim else zero)
+    if w_zero_point is not None and not all_zero(w_zero_point):
+        zero = cast(array(w_zero_point), "int32")
+        kernel = cast(w, "int32") - (zero.reshape(-1, *(1,) * (w.ndim - 1)) if zero.ndim else zero)
     given = windows(
         x.dims[2:], tuple(int(d) for d in w.dims[2:]), strides, dilations, pads, auto_pad
     )

@@ -9,7 +9,7 @@ import mlx.core as mx
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
 from pytorch_to_mlx.lower.onnx._casts import BITS, FLOATS, convert
-from pytorch_to_mlx.lower.onnx._common import array, call_as, cast, element, tagged
+from pytorch_to_mlx.lower.onnx._common import all_zero, array, call_as, cast, element, tagged
 from pytorch_to_mlx.lower.onnx._context import node
 from pytorch_to_mlx.lower.onnx._dtypes import element_name, storage, to_storage
 from pytorch_to_mlx.lower.onnx._values import Known
@@ -120,7 +120,7 @@ def _is_zero(zero_point: Any) -> bool:
         return True
     if element(zero_point) in FLOATS:
         return True
-    return isinstance(zero_point, Known) and not zero_point.source and not zero_point.array.any()
+    return all_zero(zero_point) and not zero_point.source
 
 
 @lowers("DynamicQuantizeLinear", since=11)
@@ -135,10 +135,10 @@ def dynamic_quantize(x: Value) -> tuple[Value, ...]:
 
 
 def less_zero(codes: Value, zero_point: Any, rows: bool = False) -> Value:
-    """Codes minus their zero point in int32; with ``rows`` a vector holds one for each row."""
+    """Codes minus their zero point; with ``rows`` a vector holds one for each row."""
+    if zero_point is None or all_zero(zero_point):
+        return codes
     wide = cast(codes, "int32")
-    if zero_point is None:
-        return wide
     zero = cast(array(held(zero_point)), "int32")
     return wide - (by_row(zero) if rows and codes.ndim > 1 else zero)
 
@@ -148,7 +148,7 @@ def by_row(values: Value) -> Value:
 
 
 def product_of_codes(a: Value, b: Value) -> Value:
-    """``a @ b`` in int32 of what :func:`less_zero` gives."""
+    """``a @ b`` in int32 of what :func:`less_zero` gives, or of codes themselves."""
     dims = call(mx.matmul, cast(a, "float32"), cast(b, "float32")).dims
     return call_as(matmul_of_codes, [(dims, "int32")], a, b)
 
@@ -202,7 +202,7 @@ def qlinear_conv(
 ) -> Value:
     """QLinearConv(T1 x, tensor(float) x_scale, T1 x_zero_point, T2 w, tensor(float) w_scale,
     T2 w_zero_point, tensor(float) y_scale, T3 y_zero_point, T4? B, ...) -> T3 y"""
-    total = conv_integer_(x, w, held(x_zero_point), held(w_zero_point), **window)
+    total = conv_integer_(x, w, held(x_zero_point), w_zero_point, **window)
     ones = (1,) * (x.ndim - 2)
     if B is not None:
         total = total + B.reshape(-1, *ones)

@@ -103,7 +103,7 @@ _ELEMENTWISE_NN = [
 ELEMENTWISE = frozenset({f"mx.{n}" for n in _ELEMENTWISE_MX} | {f"nn.{n}" for n in _ELEMENTWISE_NN})
 
 # Elementwise where one scale holds for the whole array; else scales lie along an axis.
-SCALED = frozenset({"ops.quantize_linear", "ops.dequantize_linear"})
+SCALED = frozenset({"ops.quantize_linear", "ops.dequantize_linear", "ops.requantize"})
 
 REDUCTIONS = frozenset(
     f"mx.{n}"
