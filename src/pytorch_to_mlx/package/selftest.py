@@ -160,18 +160,22 @@ def test_source(*, quantized: bool) -> str:
     return text.replace("{{", "{").replace("}}", "}")
 
 
+def _shape(spec: dict[str, Any]) -> str:
+    """``[B, 20, T]``; nothing for a number."""
+    return f"[{', '.join(map(str, spec['shape']))}]" if spec.get("shape") is not None else ""
+
+
 def readme(config: dict[str, Any], report: dict[str, Any]) -> str:
     """What the package is, how to run it, and what was measured."""
     version = config["versions"]["pytorch_to_mlx"]
     tree = config["input_tree"]
     inputs = ", ".join(_arguments(tree))
     rows = "\n".join(
-        f"| {code_span(t['name'])} | {t.get('dtype', t.get('kind'))} | {t.get('shape', '')} |"
+        f"| {code_span(t['name'])} | {t.get('dtype', t.get('kind'))} | {_shape(t)} |"
         for t in config["inputs"]
     )
     outs = "\n".join(
-        f"| {code_span(t['name'])} | {t.get('dtype')} | {t.get('shape')} |"
-        for t in config["outputs"]
+        f"| {code_span(t['name'])} | {t.get('dtype')} | {_shape(t)} |" for t in config["outputs"]
     )
     return f"""# {plain(config["name"])} in MLX
 
