@@ -164,6 +164,14 @@ def test_group_query_attention(dynamic):
     check("GroupQueryAttention", first, do_rotary=1, **both)
 
 
+def test_group_query_attention_with_a_bias_or_sinks():
+    none = {"cos": None, "sin": None, "at": None}
+    biased = {**grouped(1, 6, [7, 7]), **none, "bias": floats(1, H, 1, 7)}
+    check("GroupQueryAttention", biased, outputs=3, **GROUPS)
+    sinks = {**grouped(1, 6, [7, 7]), **none, "bias": None, "sink": floats(H)}
+    check("GroupQueryAttention", sinks, outputs=3, **GROUPS)
+
+
 def test_group_query_attention_of_rows_with_lengths_of_their_own():
     both = {"outputs": 3, **GROUPS}
     check("GroupQueryAttention", grouped(1, 6, [7, 4]), compared=1, **both)
