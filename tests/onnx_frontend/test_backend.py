@@ -158,3 +158,28 @@ def test_the_run_path_needs_neither_torch_nor_a_reference():
         assert abs(float(out[0][0, 0]) - 0.8413447) < 1e-6
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
+
+
+def test_sizes_of_an_array_that_would_be_written_inline_are_read_from_it(model):
+    nodes = [
+        make_node("Unique", ["x"], ["u"]),
+        make_node("Neg", ["u"], ["n"]),
+        make_node("Shape", ["n"], ["s"]),
+        make_node("Cast", ["s"], ["c"], to=1),
+        make_node("Div", ["n", "c"], ["y"]),
+    ]
+    m = model(nodes, {"x": ("f", ["N"])}, {"y": ("f", [None])})
+    rep = onnx_backend.prepare(m)
+    for x in (np.array([3, 1, 3], np.float32), np.array([2, 5, 7, 2, 1], np.float32)):
+        (y,) = rep.run([x])
+        distinct = np.unique(x)
+        np.testing.assert_allclose(y, -distinct / len(distinct), rtol=1e-6)
+
+
+def test_squeeze_without_axes_drops_what_is_known_to_be_one_or_says_so(model):
+    m = model([make_node("Squeeze", ["x"], ["y"])], {"x": ("f", ["N", 1])}, {"y": ("f", [None])})
+    rep = onnx_backend.prepare(m)
+    x = np.arange(3, dtype=np.float32).reshape(3, 1)
+    np.testing.assert_array_equal(rep.run([x])[0], x[:, 0])
+    with pytest.raises(ValueError, match="squeeze to 0 axes"):
+        rep.run([x[:1]])

@@ -41,9 +41,12 @@ class MethodWriter:
     lack).
     """
 
-    def __init__(self, context: Context, region: Region) -> None:
+    def __init__(
+        self, context: Context, region: Region, pinned: frozenset[Value] = frozenset()
+    ) -> None:
         self.context = context
         self.region = region
+        self.pinned = pinned  # values with a variable of their own, for their sizes are asked for
         self.path = region.frame.path
         self.env: dict[Value, ast.expr] = {}
         self.wanted: dict[str, str] = {}
@@ -222,7 +225,7 @@ class MethodWriter:
 
     def _inlines(self, item: Item, expression: ast.expr, at: int) -> bool:
         value = item.outputs[0]
-        if self.counts.get(value, 0) != 1 or value.kind != "array":
+        if self.counts.get(value, 0) != 1 or value.kind != "array" or value in self.pinned:
             return False
         if isinstance(item, Node) and (
             item.target in forms.OWN_LINE or forms.is_random(item.target)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import sympy
 
 from pytorch_to_mlx.codegen.regions import Region
 from pytorch_to_mlx.graph import Node, Value
-from pytorch_to_mlx.graph.ir import iter_values
+from pytorch_to_mlx.graph.dims import free_symbols
+from pytorch_to_mlx.graph.ir import iter_leaves, iter_values
 
 
 def occurrences(node: Node) -> list[Value]:
@@ -54,3 +58,23 @@ def last_node(region: Region) -> Node | None:
 def contains(region: Region, path: str) -> bool:
     p = region.frame.path
     return p == "" or path.startswith(p + ".")
+
+
+def makers_of_sizes(
+    region: Region, lacking: list[sympy.Expr], lacked_by: Mapping[Region, list[sympy.Expr]]
+) -> frozenset[Value]:
+    """The arrays of a region whose making settles the sizes that it lacks, such as how many
+    elements were found. ``lacked_by`` has the sizes that the regions in it are given."""
+    open_sizes = free_symbols(lacking)
+    found = []
+    for item in region.items:
+        if isinstance(item, Region):
+            asked: list[Any] = list(lacked_by[item])
+        else:
+            asked = list(iter_leaves((item.args, item.kwargs)))
+        open_sizes -= free_symbols(asked)
+        for v in item.outputs:
+            if v.kind == "array" and free_symbols(v.shape or ()) & open_sizes:
+                found.append(v)
+                open_sizes -= free_symbols(v.shape or ())
+    return frozenset(found)

@@ -17,6 +17,7 @@ from pytorch_to_mlx.codegen.expressions import constant
 from pytorch_to_mlx.codegen.homes import Homes, find_homes, leaf
 from pytorch_to_mlx.codegen.library import library_source
 from pytorch_to_mlx.codegen.methods import MethodWriter
+from pytorch_to_mlx.codegen.queries import makers_of_sizes
 from pytorch_to_mlx.codegen.regions import Region, build_regions
 from pytorch_to_mlx.codegen.root_inputs import nests
 from pytorch_to_mlx.codegen.size_names import name_sizes, names_of
@@ -87,6 +88,9 @@ def _source_of(p: Param) -> str:
 
 def _write(context: Context, region: Region) -> None:
     method = MethodWriter(context, region).write()
+    lacked = {r: m.extra for r, m in context.methods.items()}
+    if pinned := makers_of_sizes(region, method.extra, lacked):
+        method = MethodWriter(context, region, pinned).write()
     context.methods[region] = method
     same_module = [
         r for r in context.methods if r.frame.path == region.frame.path and r is not region

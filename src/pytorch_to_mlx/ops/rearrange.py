@@ -12,6 +12,18 @@ def squeeze_at(x: mx.array, axes: tuple[int, ...]) -> mx.array:
     return mx.squeeze(x, list(axes)) if axes else x
 
 
+def squeeze_to(x: mx.array, rank: int) -> mx.array:
+    """``x`` without its axes of size 1.
+
+    Raises:
+        ValueError: that does not leave ``rank`` axes.
+    """
+    y = mx.squeeze(x)
+    if y.ndim != rank:
+        raise ValueError(f"sizes {x.shape} squeeze to {y.ndim} axes; the code is for {rank}")
+    return y
+
+
 def unsqueeze_at(x: mx.array, axes: tuple[int, ...]) -> mx.array:
     """``x`` with axes of size 1 at these places of the result."""
     rank = x.ndim + len(axes)

@@ -11,7 +11,7 @@ import sympy
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import FloorDiv, as_dim, dims_equal, is_static, product
 from pytorch_to_mlx.graph.dtypes import DType
-from pytorch_to_mlx.lower.onnx import Unsupported, lowers
+from pytorch_to_mlx.lower.onnx import lowers
 from pytorch_to_mlx.lower.onnx._common import (
     Ints,
     array,
@@ -29,7 +29,7 @@ from pytorch_to_mlx.lower.onnx._common import (
 from pytorch_to_mlx.lower.onnx._context import node
 from pytorch_to_mlx.lower.onnx._dtypes import element_name, storage
 from pytorch_to_mlx.lower.onnx._values import Known, known
-from pytorch_to_mlx.ops.rearrange import reshape_by, squeeze_at, tile_by, unsqueeze_at
+from pytorch_to_mlx.ops.rearrange import reshape_by, squeeze_at, squeeze_to, tile_by, unsqueeze_at
 
 
 @lowers("Shape")
@@ -114,8 +114,9 @@ def transpose(data: Value, perm: tuple[int, ...] | None = None) -> Value:
 def squeeze(data: Value, axes: Ints | None = None) -> Value:
     """Squeeze(T data, int64? axes) -> T squeezed"""
     if axes is None:
-        if not static(*data.dims):
-            raise Unsupported("Squeeze without axes of an array with dynamic sizes")
+        if not static(*data.dims):  # the rank is that for dynamic sizes above 1
+            rest = tuple(d for d in data.dims if not (is_static(d) and int(d) == 1))
+            return call_as(squeeze_to, [(rest, data.dtype)], data, len(rest))
         axes = tuple(i for i, d in enumerate(data.dims) if int(d) == 1)
     if not all(is_static(a) for a in axes):
         dims = tuple(fresh() for _ in range(data.ndim - len(axes)))
