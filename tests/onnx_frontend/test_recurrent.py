@@ -100,3 +100,23 @@ def test_what_torch_has_becomes_the_same_layers(model, op, attributes, layer):
 )  # fmt: skip
 def test_activations_clipping_and_peepholes(model, op, attributes, given):
     compare(*network(model, op, attributes, given))
+
+
+def test_the_layers_of_one_module_are_a_list(model):
+    """torch writes a stack layer by layer, its weights only numbered."""
+    rng = np.random.default_rng(5)
+    weights, nodes, last = {}, [], "x"
+    for k, size in enumerate((I, H)):
+        names = [f"onnx::LSTM_{10 * k + j}" for j in range(2)]
+        shapes = ((1, 4 * H, size), (1, 4 * H, H))
+        for name, shape in zip(names, shapes, strict=True):
+            weights[name] = rng.standard_normal(shape).astype(np.float32)
+        end = "/tagger/LSTM" + (f"_{k}" if k else "")
+        nodes.append(make_node("LSTM", [last, *names], [f"y{k}"], name=end, hidden_size=H))
+        last = f"flat{k}"
+        squeezed = make_node("Squeeze", [f"y{k}", "one"], [last], name=f"/tagger/Squeeze_{k}")
+        nodes.append(squeezed)
+    weights["one"] = np.array([1], np.int64)
+    m = model(nodes, {"x": ("f", ["T", "B", I])}, {last: ("f", ["T", "B", H])}, weights)
+    text = compare(m, {"x": rng.standard_normal((T, B, I)).astype(np.float32)})
+    assert "self.layers = [LSTMLayer(4, 2, bias=False), LSTMLayer(2, 2, bias=False)]" in text

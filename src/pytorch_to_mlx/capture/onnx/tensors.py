@@ -100,6 +100,7 @@ class Paths:
 
 
 #: Names of initializers that exporters number: ``onnx::MatMul_123``, ``val_12``, ``57``.
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _NUMBERED = re.compile(
     r"onnx::.*|(val|const|_?v|tensor|constant)?_?\d+|.*[Cc]onstant(_output)?_\d+"
 )
@@ -122,12 +123,19 @@ def better_names(graph: onnx.GraphProto) -> dict[str, str]:
             continue
         module = common_module([m for m in modules if m is not None])
         role = _role(mine[0], t.name) if len(mine) == 1 else "constant"
-        name, n = f"{module}.{role}" if module else role, 2
+        layered = mine[0].op_type in RECURRENT  # the layers of a stack belong to one module
+        name, n = _joined(module, role), 2
         while name in taken:  # a module that is called again, or that holds several layers
-            name, n = f"{module}_{n}.{role}" if module else f"{role}_{n}", n + 1
+            other = module if layered or not module else f"{module}_{n}"
+            name = _joined(other, f"{role}_{n}" if other == module else role)
+            n += 1
         taken.add(name)
         out[t.name] = name
     return out
+
+
+def _joined(module: str, role: str) -> str:
+    return f"{module}.{role}" if module else role
 
 
 def common_module(paths: list[str]) -> str:
@@ -150,7 +158,7 @@ def _role(node: onnx.NodeProto, name: str) -> str:
     at = list(node.input).index(name)
     if node.op_type in ("MatMul", "Gemm", "Conv", "ConvTranspose"):
         return {1: "weight", 2: "bias"}.get(at, f"input_{at}")
-    if node.op_type in ("LSTM", "GRU", "RNN"):
+    if node.op_type in RECURRENT:
         return {1: "weight_ih", 2: "weight_hh", 3: "bias"}.get(at, f"input_{at}")
     return {"Add": "bias", "Mul": "scale", "Gather": "weight"}.get(node.op_type, f"input_{at}")
 
