@@ -181,3 +181,34 @@ def test_a_list_of_one_is_a_loop_too(depth: int) -> None:
     made = proven(Stack(), (torch.randn(3, 4),))
     assert "for layer in self.layers:" in made.code
     assert "self.head = nn.Linear(4, 4)" in made.code
+
+
+class Mixer(nn.Module):
+    """Two kinds of attention in blocks that look the same."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.first, self.second = nn.Linear(dim, dim), nn.Linear(dim, dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.heads == 1:
+            return self.second(torch.tanh(self.first(x)))
+        y = self.first(x).view(x.shape[0], self.heads, -1)
+        return self.second(torch.softmax(y, 1).flatten(1))
+
+
+class MixerBlock(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm, self.mixer = nn.LayerNorm(dim), Mixer(dim, heads)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.mixer(self.norm(x))
+
+
+def test_blocks_of_other_children_keep_their_classes() -> None:
+    """What makes a child is no local name that may differ."""
+    module = nn.Sequential(MixerBlock(4, 1), nn.Linear(4, 6), MixerBlock(6, 2))
+    made = proven(module, (torch.randn(3, 4),), (torch.randn(1, 4),))
+    assert sum(c.startswith("MixerBlock") for c in classes(made)) == 2

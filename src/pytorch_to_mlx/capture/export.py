@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,21 @@ from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.recurrence import opaque_recurrences
 from pytorch_to_mlx.capture.reference import differing_outputs, draws_randomly, module_reference
-from pytorch_to_mlx.capture.sizes import Axis, Example, Plan, Prober, Sizes, make_plan, tied
+from pytorch_to_mlx.capture.sizes import (
+    Axis,
+    Example,
+    Plan,
+    Prober,
+    Sizes,
+    make_plan,
+    rungs,
+    sizes_above_one,
+    tied,
+)
 from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
 from pytorch_to_mlx.capture.state import Slot, find_state, lifted
 from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
+from pytorch_to_mlx.capture.timebox import TooSlowError, time_box
 from pytorch_to_mlx.errors import CaptureError, ConversionError
 
 if TYPE_CHECKING:
@@ -35,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["capture_module", "capture_program", "redecompose"]
 
-_TRACE_AT = (3, 5, 2, 4, 7)
+_SECONDS_A_MODULE = 0.25  # of tracing, where a model has so many that this is more than the limit
 
 
 def capture_module(
@@ -46,12 +57,15 @@ def capture_module(
     dynamic_shapes: Any = "auto",
     progress: Progress | None = None,
     probe_seconds: float = 30.0,
+    trace_seconds: float = 60.0,
 ) -> Captured:
     """Exports a module in eval mode and normalises the program; the module is left as it was.
 
     ``dynamic_shapes``: ``"auto"`` keeps every dim dynamic that the model accepts at other sizes
     (found by calling it, for at most about ``probe_seconds``); ``None`` keeps none; else torch's
-    own nesting of ``torch.export.Dim``, which is honoured or refused.
+    own nesting of ``torch.export.Dim``, which is honoured or refused. Where torch does not come to
+    an end with symbolic sizes within ``trace_seconds`` of processor time (more for very large
+    models), fewer dims are dynamic.
 
     Raises:
         InputError: the example inputs do not fit forward's signature.
@@ -67,7 +81,8 @@ def capture_module(
         evaluation_mode(module) as training,
         torch.no_grad(),
     ):
-        session = _Session(module, bind_arguments(module, args, kwargs or {}), probe_seconds)
+        arguments = bind_arguments(module, args, kwargs or {})
+        session = _Session(module, arguments, probe_seconds, trace_seconds)
         session.advance = getattr(counter, "advance", session.advance)
         if training:
             session.warnings.append("the model was in training mode; it is converted in eval mode")
@@ -84,6 +99,7 @@ class _Trace:
     program: torch.export.ExportedProgram
     recorder: Recorder
     sizes: Sizes
+    given_up: dict[Axis, str] = field(default_factory=dict)  # dims not traced symbolically, and why
 
 
 @dataclass
@@ -91,6 +107,7 @@ class _Session:
     module: nn.Module
     arguments: Arguments
     probe_seconds: float
+    trace_seconds: float
     warnings: list[str] = field(default_factory=list)
     lift: list[Slot] = field(default_factory=list)
     outputs: Outputs = field(default_factory=Outputs)
@@ -226,13 +243,30 @@ class _Session:
         ties: list[list[Axis]],
         strict: bool = False,
     ) -> _Trace:
-        """One export; where torch refuses it, again with scalars that are fixed as numbers."""
-        try:
-            return self._export(sizes, shapes, ties, strict, {})
-        except Exception:
-            if not self.scalars or strict:
+        """One export; where torch refuses it, again without what keeps sizes symbolic, then with
+        scalars that are fixed as numbers.
+        """
+        met: list[str] = []
+
+        def ways() -> Iterator[tuple[dict[Place, int], list[str] | None]]:
+            yield {}, met if shapes and not strict else None
+            if met:
+                yield {}, None
+            if self.scalars and not strict:
+                yield self.scalars, None
+
+        refusal: Exception | None = None
+        limit = max(self.trace_seconds, _SECONDS_A_MODULE * sum(1 for _ in self.module.modules()))
+        for scalars, symbolic in ways():
+            try:
+                with time_box(limit) if shapes else nullcontext():
+                    return self._export(sizes, shapes, ties, strict, scalars, symbolic)
+            except TooSlowError:
                 raise
-            return self._export(sizes, shapes, ties, strict, self.scalars)
+            except Exception as error:  # noqa: BLE001 - torch raises every class
+                refusal = error
+        assert refusal is not None
+        raise refusal
 
     def _export(
         self,
@@ -241,6 +275,7 @@ class _Session:
         ties: list[list[Axis]],
         strict: bool,
         scalars: dict[Place, int],
+        symbolic: list[str] | None,
     ) -> _Trace:
         import torch
         import torch.utils._pytree as pytree
@@ -255,7 +290,7 @@ class _Session:
                 stack.enter_context(quiet())
                 stack.enter_context(plain_interface(self.module, arguments))
                 stack.enter_context(lifted(self.module, self.lift))
-                stack.enter_context(traceable(self.module, kwargs))
+                stack.enter_context(traceable(self.module, kwargs, symbolic))
                 stack.enter_context(opaque_recurrences())
                 stack.enter_context(host_scalars(self.module, scalars))
                 if not strict:
@@ -275,17 +310,8 @@ class _Session:
 
         The first refusal is the one that is explained when nothing works.
         """
-        batch = {axis: entry for axis, entry in shapes.items() if axis[1] == 0}
-        rungs: list[tuple[str, dict[Axis, Any], bool]] = [("", shapes, False)]
-        if 0 < len(batch) < len(shapes):
-            rungs.append(("only the first dimension of each input dynamic", batch, False))
-        if shapes:
-            rungs.append(("every size fixed", {}, False))
-        rungs.append(("torch.export's strict mode", shapes, True))
-        if shapes:
-            rungs.append(("torch.export's strict mode and every size fixed", {}, True))
         first: Exception | None = None
-        for how, wanted, strict in rungs:
+        for how, wanted, strict in rungs(shapes):
             kept = {axis: size for axis, size in sizes.items() if axis in wanted}
             try:
                 trace = self._trace(kept, wanted, ties if wanted else [], strict)
@@ -296,9 +322,9 @@ class _Session:
                 continue
             if how:
                 assert first is not None
-                self.warnings.append(
-                    f"torch.export succeeded only with {how}; before, {explain(first)}"
-                )
+                why = str(explain(first))
+                self.warnings.append(f"torch.export succeeded only with {how}; before, {why}")
+                trace.given_up = dict.fromkeys(shapes.keys() - wanted.keys(), why)
             return trace
         assert first is not None
         if isinstance(first, CaptureError) and not first.origin:
@@ -341,6 +367,8 @@ class _Session:
             if not isinstance(size, int) or axis in plan.static:
                 continue
             reason = sizes_of.frozen_reason(trace.program, axis, self.prober, sizes, size)
+            if axis in trace.given_up and not reason.startswith("the model refuses"):
+                reason = f"it was given up: {trace.given_up[axis]}"
             if size != self.example.size(axis):
                 again[axis] = reason
             else:
@@ -349,7 +377,7 @@ class _Session:
 
     def _explicit(self, shapes: Any) -> tuple[_Trace, dict[str, Any]]:
         wanted = {} if shapes is None else sizes_of.requested_dims(self.example, shapes)
-        sizes = self._sizes_above_one(wanted)
+        sizes = sizes_above_one(self.example, self.prober, wanted)
         try:
             trace = self._trace(sizes, wanted, [])
         except CaptureError:
@@ -396,22 +424,3 @@ class _Session:
         if not sizes_of.holds_within_limits(trace.program, trace.sizes, wanted):
             raise explain(refusal) from refusal
         return trace
-
-    def _sizes_above_one(self, wanted: dict[Axis, Any]) -> Sizes:
-        """Other sizes for dims to be dynamic that are 1 in the example; one Dim, one size."""
-        ones = [axis for axis in wanted if self.example.size(axis) <= 1]
-        sizes: Sizes = {}
-        for axis in ones:
-            name = getattr(wanted[axis], "__name__", None)
-            limit = getattr(wanted[axis], "max", None)
-            size = next((n for n in _TRACE_AT if limit is None or n <= limit), 1)
-            same = [a for a in ones if name and getattr(wanted[a], "__name__", None) == name]
-            sizes.update(dict.fromkeys([axis, *same], size))
-        if sizes and (refusal := self.prober.refusal(sizes)):
-            places = ", ".join(self.example.where(a) for a in sizes)
-            raise CaptureError(
-                f"{places} cannot be dynamic: the model refuses other sizes than 1: {refusal}",
-                hint="Give example inputs with sizes above 1 there, or leave them out of "
-                "dynamic_shapes",
-            )
-        return sizes

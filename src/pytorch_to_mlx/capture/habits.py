@@ -4,14 +4,20 @@
   in ``kwargs``. While traced, forward's signature names those keywords.
 - ``self.head = self.head.to(dtype)`` inside forward: torch cannot swap the parameters of a module
   that it traces, and a module that has that dtype already needs no swapping.
+- ``int(x.shape[0])``, ``int(height * 0.5)`` and ``len(x)``: Python wants a plain number of them,
+  which fixes the size. Where the model's own code says so, it gets the symbolic size.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from pytorch_to_mlx.capture.program import is_foreign
 
 if TYPE_CHECKING:
     import torch
@@ -32,9 +38,19 @@ def shapes_collection(leaves: list[Any], shapes: Mapping[tuple[int, int], Any]) 
 
 
 @contextmanager
-def traceable(module: nn.Module, kwargs: Mapping[str, Any]) -> Iterator[None]:
-    """Within, the module, called with these keywords, has none of those habits."""
-    with _named_keywords(module, kwargs), _idle_casts():
+def traceable(
+    module: nn.Module, kwargs: Mapping[str, Any], met: list[str] | None = None
+) -> Iterator[None]:
+    """Within, the module, called with these keywords, has none of those habits.
+
+    Sizes stay symbolic through ``int`` and ``len`` only if there is a list, to which is added
+    whenever that happens.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_named_keywords(module, kwargs))
+        stack.enter_context(_idle_casts())
+        if met is not None:
+            stack.enter_context(_symbolic_sizes(module, met))
         yield
 
 
@@ -89,3 +105,71 @@ def _idle_casts() -> Iterator[None]:
 def _is_already(tensor: torch.Tensor, device: Any, dtype: Any) -> bool:
     changes = tensor.is_floating_point() or tensor.is_complex()  # `to` leaves integers as they are
     return device in (None, tensor.device) and (not changes or dtype in (None, tensor.dtype))
+
+
+@contextmanager
+def _symbolic_sizes(module: nn.Module, met: list[str]) -> Iterator[None]:
+    """Within, ``int`` and ``len`` in the code of the model's packages leave sizes symbolic."""
+    names = {"int": _symbolic_int(met), "len": _symbolic_len(met)}
+    changed: list[tuple[dict[str, Any], str]] = []
+    try:
+        for code in _code_of(module):
+            for name in names.keys() - vars(code).keys():
+                vars(code)[name] = names[name]
+                changed.append((vars(code), name))
+        yield
+    finally:
+        for table, name in changed:
+            del table[name]
+
+
+def _code_of(module: nn.Module) -> list[ModuleType]:
+    """The loaded Python modules of the packages that the model's classes come from."""
+    classes = {cls for m in module.modules() for cls in type(m).__mro__}
+    packages = {c.__module__.partition(".")[0] for c in classes}
+    found = []
+    for name, code in list(sys.modules.items()):
+        file = vars(code).get("__file__") if isinstance(code, ModuleType) else None
+        own = name.partition(".")[0] in packages and name != "builtins"
+        if own and not (file and is_foreign(file)):
+            found.append(code)
+    return found
+
+
+def _symbolic_int(met: list[str]) -> type:
+    """A stand-in for ``int`` that leaves a symbolic size as it is; such a size is an ``int``."""
+    import torch
+
+    class Meta(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, (int, torch.SymInt))
+
+        def __subclasscheck__(cls, other: type) -> bool:
+            return issubclass(other, int)
+
+        def __eq__(cls, other: object) -> bool:
+            return other is int or other is cls
+
+        def __hash__(cls) -> int:
+            return hash(int)
+
+    class Whole(int, metaclass=Meta):
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            if args and isinstance(args[0], (torch.SymInt, torch.SymFloat)):
+                met.append("int")
+                return torch.sym_int(args[0])
+            return int(*args, **kwargs)
+
+    return Whole
+
+
+def _symbolic_len(met: list[str]) -> Any:
+    import torch
+
+    def length(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.ndim:
+            met.append("len")
+            return value.shape[0]
+        return len(value)
+
+    return length

@@ -13,6 +13,7 @@ from pytorch_to_mlx.capture.explain import first_line
 from pytorch_to_mlx.capture.fake import without_data
 from pytorch_to_mlx.capture.structure import Arguments
 from pytorch_to_mlx.capture.tree import named_leaves
+from pytorch_to_mlx.errors import CaptureError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +22,7 @@ Axis = tuple[int, int]  # (leaf, dimension)
 Sizes = dict[Axis, int]
 
 _SLOW = 0.5  # seconds of one call from which fake tensors are tried first
+_TRACE_AT = (3, 5, 2, 4, 7)  # for those that are asked to be dynamic, within their limits
 _TRACE_SIZES = (3, 5, 7, 11, 13)  # for dims that the example has at 1; primes collide least
 
 
@@ -223,6 +225,44 @@ def _split(members: list[Axis], prober: Prober, base: Sizes) -> list[list[Axis]]
     if rest and prober.refuses_others(rest, base):
         rest = []  # dims that are fixed, or free one by one
     return [group for group in (*alone, rest) if len(group) > 1]
+
+
+def rungs(shapes: Mapping[Axis, Any]) -> list[tuple[str, dict[Axis, Any], bool]]:
+    """What to trace with, each time less: in words, the dynamic dims, whether in strict mode."""
+    batch = {axis: entry for axis, entry in shapes.items() if axis[1] == 0}
+    found: list[tuple[str, dict[Axis, Any], bool]] = [("", dict(shapes), False)]
+    if 0 < len(batch) < len(shapes):
+        found.append(("only the first dimension of each input dynamic", batch, False))
+    if shapes:
+        found.append(("every size fixed", {}, False))
+    found.append(("torch.export's strict mode", dict(shapes), True))
+    if shapes:
+        found.append(("torch.export's strict mode and every size fixed", {}, True))
+    return found
+
+
+def sizes_above_one(example: Example, prober: Prober, wanted: Mapping[Axis, Any]) -> Sizes:
+    """Other sizes for dims to be dynamic that are 1 in the example; one Dim, one size.
+
+    Raises:
+        CaptureError: the model refuses other sizes there.
+    """
+    ones = [axis for axis in wanted if example.size(axis) <= 1]
+    sizes: Sizes = {}
+    for axis in ones:
+        name = getattr(wanted[axis], "__name__", None)
+        limit = getattr(wanted[axis], "max", None)
+        size = next((n for n in _TRACE_AT if limit is None or n <= limit), 1)
+        same = [a for a in ones if name and getattr(wanted[a], "__name__", None) == name]
+        sizes.update(dict.fromkeys([axis, *same], size))
+    if sizes and (refusal := prober.refusal(sizes)):
+        places = ", ".join(example.where(a) for a in sizes)
+        raise CaptureError(
+            f"{places} cannot be dynamic: the model refuses other sizes than 1: {refusal}",
+            hint="Give example inputs with sizes above 1 there, or leave them out of "
+            "dynamic_shapes",
+        )
+    return sizes
 
 
 @contextmanager

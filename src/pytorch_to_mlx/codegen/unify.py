@@ -223,6 +223,9 @@ class _Pair:
             _require(a == b)
 
     def _name(self, a: str, b: str) -> None:
+        if a not in _own(self.a.method) or b not in _own(self.b.method):
+            _require(a == b)  # a class, a function or a module
+            return
         known = self.names.setdefault(a, b)
         _require(known == b)
         if a not in self.a.method.arguments:
@@ -338,6 +341,11 @@ def _attribute(e: ast.expr) -> str:
 
 def _equal(a: ast.AST, b: ast.AST) -> bool:
     return ast.dump(a) == ast.dump(b)
+
+
+def _own(method: Method) -> set[str]:
+    """Names of a method that mean nothing outside: its arguments and locals."""
+    return {*method.arguments, *_stored(method.body)}
 
 
 def _stored(body: Sequence[ast.stmt]) -> set[str]:
