@@ -20,7 +20,7 @@ from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.recurrence import opaque_recurrences
-from pytorch_to_mlx.capture.reference import differing_outputs, draws_randomly, module_reference
+from pytorch_to_mlx.capture.reference import module_reference, wrong_trace
 from pytorch_to_mlx.capture.sizes import (
     Axis,
     Example,
@@ -147,18 +147,9 @@ class _Session:
         captured.make_reference = module_reference(
             self.module, self.arguments, self.example.names, captured.output_names
         )
-        self._compare(captured)
+        captured.warnings += wrong_trace(captured, self.example.leaves, self.example.names)
         self.advance()
         return captured
-
-    def _compare(self, captured: Captured) -> None:
-        """Warns when the trace does not compute what the model does on its own example inputs."""
-        wrong = differing_outputs(captured, self.example.leaves, self.example.names)
-        if wrong and not draws_randomly(captured.program):
-            captured.warnings.append(
-                f"torch.export's trace gives another {', '.join(wrong)} than the model itself: "
-                "forward computes with Python or numpy on values of tensors"
-            )
 
     # -- calling the original ---------------------------------------------------------------------
 

@@ -139,6 +139,15 @@ def differing_outputs(captured: Captured, leaves: Sequence[Any], names: Sequence
     return [a.name for a, b in pairs if not agree(a, b)]
 
 
+def wrong_trace(captured: Captured, leaves: Sequence[Any], names: Sequence[str]) -> list[str]:
+    """A warning if the trace does not compute what the model does on its own example inputs."""
+    wrong = differing_outputs(captured, leaves, names)
+    if not wrong or draws_randomly(captured.program):
+        return []
+    text = f"torch.export's trace gives another {', '.join(wrong)} than the model itself"
+    return [f"{text}: forward computes with Python or numpy on values of tensors"]
+
+
 def draws_randomly(program: torch.export.ExportedProgram) -> bool:
     """Whether a program holds ops whose results torch draws anew at every call."""
     import torch
