@@ -44,6 +44,8 @@ class Case:
         fixed: ``"input:axis"`` and the reason, for every axis that follows none of ``sizes``.
         options: arguments of forward that are no tensors; also given to the original.
         tolerance: the largest error as a share of an output's scale.
+        gain: of the weights of convolutions; in deep stacks of them with activations that cut off
+            half, the inputs fade away with 1.
     """
 
     module: nn.Module
@@ -53,6 +55,7 @@ class Case:
     fixed: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-4
+    gain: float = 1.0
 
     def draw(self, sizes: Sizes, seed: int) -> Inputs:
         """All arguments of one call."""
@@ -77,7 +80,7 @@ class Architecture:
         """The case with every weight drawn anew; equal at every call."""
         torch.manual_seed(0)
         case = self.factory()
-        randomise(case.module)
+        randomise(case.module, case.gain)
         return case
 
 
@@ -116,12 +119,13 @@ def made(model: str, config: str | Any, **options: Any) -> nn.Module:
     return getattr(transformers, model)(config)
 
 
-def randomise(module: nn.Module) -> None:
+def randomise(module: nn.Module, gain: float = 1.0) -> None:
     """Draws every weight and running statistic from a seeded normal, and puts the model in eval
     mode.
 
     What a library starts at zero hides a branch; what it starts at one hides a weight. So matrices
-    get unit gain, and vectors spread around the value that all their elements have, if they have.
+    get unit gain (convolutions the one given), and vectors spread around the value that all their
+    elements have, if they have.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -136,7 +140,9 @@ def randomise(module: nn.Module) -> None:
                     continue
                 drawn.add(id(parameter))
                 if parameter.ndim > 1:
-                    parameter.copy_(normal(parameter) / math.sqrt(_fan_in(owner, parameter)))
+                    scale = gain if _is_convolution(owner) else 1.0
+                    fan_in = _fan_in(owner, parameter)
+                    parameter.copy_(scale * normal(parameter) / math.sqrt(fan_in))
                 elif parameter.numel():
                     first = float(parameter.reshape(-1)[0])
                     same = bool((parameter == first).all()) and math.isfinite(first)
@@ -151,8 +157,11 @@ def randomise(module: nn.Module) -> None:
 
 def _fan_in(owner: nn.Module, parameter: torch.Tensor) -> int:
     """How many inputs one output of a weight sums; stacks of matrices sum along their last axis."""
-    convolution = isinstance(owner, nn.modules.conv._ConvNd)
-    return parameter[0].numel() if convolution else max(parameter.shape[-1], 1)
+    return parameter[0].numel() if _is_convolution(owner) else max(parameter.shape[-1], 1)
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.conv._ConvNd)
 
 
 # -- inputs that many architectures share --------------------------------------------------------

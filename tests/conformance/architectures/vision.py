@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -269,7 +270,7 @@ def mobilevit() -> Case:
         "neck_hidden_sizes": [8, 8, 12, 16, 20, 24, 32],
     }  # fmt: skip
     module = made("MobileViTForImageClassification", "MobileViTConfig", **options, num_labels=7)
-    return of_any_size(module, (64, 70, 128), (96, 65, 120))
+    return replace(of_any_size(module, (64, 70, 128), (96, 65, 120)), gain=7.0)
 
 
 @architecture("vision")
@@ -334,7 +335,8 @@ def bit() -> Case:
 @architecture("vision")
 def mobilenet_v1() -> Case:
     options = {"depth_multiplier": 0.25, "num_labels": 7}
-    return of_any_size(made("MobileNetV1ForImageClassification", "MobileNetV1Config", **options))
+    module = made("MobileNetV1ForImageClassification", "MobileNetV1Config", **options)
+    return replace(of_any_size(module), gain=1.7)
 
 
 @architecture("vision")
@@ -351,4 +353,5 @@ def efficientnet() -> Case:
         "strides": [1, 2, 2], "num_block_repeats": [1, 2, 1], "expand_ratios": [1, 6, 6],
         "hidden_dim": 640, "num_labels": 7,
     }  # fmt: skip
-    return of_any_size(made("EfficientNetForImageClassification", "EfficientNetConfig", **options))
+    module = made("EfficientNetForImageClassification", "EfficientNetConfig", **options)
+    return replace(of_any_size(module), gain=8.0)
