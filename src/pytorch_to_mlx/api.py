@@ -395,8 +395,9 @@ def quantize(
     Args:
         package: what ``convert`` or ``load`` returned, or a package folder.
         quantize: bits (8, 4, ...), ``"mixed"`` (8-bit attention, embeddings and head, the rest 4),
-            ``"mxfp4"``, ``"mxfp8"``, ``"nvfp4"``, or a recipe: a dict or the path of a ``.json``
-            (docs/quantization.md).
+            ``"mxfp4"``, ``"mxfp8"``, ``"nvfp4"``, ``"auto"`` (4 or 8 bits by sensitivity, within
+            ``budget_mb`` or ``bits_per_weight``, on the inputs of the file ``calibration`` or the
+            recorded ones), or a recipe: a dict or a ``.json`` (docs/quantization.md).
         output: folder to write; without it the copy lives in a temporary folder until ``save``.
         overwrite: replace an existing package at ``output`` (``package`` itself, say).
         options: ``group_size`` (affine: 32, 64 or 128), ``include`` and ``exclude`` (globs over

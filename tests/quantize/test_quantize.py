@@ -176,6 +176,43 @@ def test_what_makes_no_sense_is_refused(plain: Converted, how: Any, options: Any
         p2m.quantize(plain, how, **options)
 
 
+def test_bits_go_where_they_help(plain: Converted, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = {f"{k}.ids": rng.integers(0, 96, (2, 7)) for k in range(3)}
+    np.savez(tmp_path / "inputs.npz", **ids)
+    found = {}
+    for bits in (6.0, 7.5, 10.0):
+        made = p2m.quantize(
+            plain, "auto", bits_per_weight=bits, calibration=tmp_path / "inputs.npz"
+        )
+        section = made.report["quantization"]
+        table = section["sensitivity"]
+        assert table["calls"] == 3
+        assert table["bytes"] <= table["budget_bytes"]
+        assert all(row["error_8"] < row["error_4"] for row in table["layers"])
+        found[bits] = section["outputs"][0]["original"]
+        chosen = {row["path"]: row["bits"] for row in table["layers"]}
+        assert chosen == {row["path"]: row["bits"] for row in section["layers"]}
+        assert set(chosen.values()) == {6.0: {4, 8}, 7.5: {4, 8}, 10.0: {8}}[bits]
+    assert found[10.0] < found[7.5] < found[6.0]
+    assert "Sensitivity" in (made.path / "report.html").read_text(encoding="utf-8")
+    most = made.report["quantization"]["bytes"]["quantized"] / 1e6
+    small = p2m.quantize(plain, "auto", budget_mb=0.8 * most)
+    assert small.report["quantization"]["bytes"]["quantized"] <= 0.81 * most * 1e6
+    assert p2m.validate(small).passed
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"budget_mb": 1.0, "bits_per_weight": 5.0}, {"bits_per_weight": 3.0}]
+)
+def test_budgets_that_make_no_sense(plain: Converted, options: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        p2m.quantize(plain, "auto", **options)
+    if options:
+        with pytest.raises(InputError, match="auto"):
+            p2m.quantize(plain, 4, **options)
+
+
 def test_no_attention_no_mixture(tmp_path: Path) -> None:
     torch.manual_seed(0)
     made = p2m.convert(Convolutional().eval(), (torch.randn(2, 32, 9),))

@@ -80,10 +80,13 @@ def random() -> p2m.Converted:
     return converted
 
 
+BITS = {"bits_per_weight": 9.0}
+
+
 def quantized() -> p2m.Converted:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3)).eval()
-    converted = p2m.convert(module, (torch.randn(2, 64),), quantize=8)
+    converted = p2m.convert(module, (torch.randn(2, 64),), quantize="auto", quantize_options=BITS)
     p2m.validate(converted, budget=0)
     return converted
 

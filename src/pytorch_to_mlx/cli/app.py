@@ -59,6 +59,9 @@ def convert(
     embeddings: opt.Embeddings = True,
     head: opt.Head = True,
     limit: opt.Limit = None,
+    calibration: opt.Calibration = None,
+    budget_mb: opt.BudgetMb = None,
+    bits_per_weight: opt.BitsPerWeight = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing package.")
     ] = False,
@@ -101,7 +104,17 @@ def convert(
             method=method,
             fold_batch_norm=fold_batch_norm,
             quantize=quantize,
-            quantize_options=chosen(group_size, include, exclude, embeddings, head, limit),
+            quantize_options=chosen(
+                group_size=group_size,
+                include=include,
+                exclude=exclude,
+                embeddings=embeddings,
+                head=head,
+                limit=limit,
+                calibration=calibration,
+                budget_mb=budget_mb,
+                bits_per_weight=bits_per_weight,
+            ),
             progress=run.progress(),
         )
         proof = None
@@ -351,6 +364,9 @@ def quantize(
     embeddings: opt.Embeddings = True,
     head: opt.Head = True,
     limit: opt.Limit = None,
+    calibration: opt.Calibration = None,
+    budget_mb: opt.BudgetMb = None,
+    bits_per_weight: opt.BitsPerWeight = None,
     as_json: opt.Json = False,
     quiet: opt.Quietly = False,
     debug: opt.Debug = False,
@@ -366,7 +382,17 @@ def quantize(
             output=target(package, output, overwrite=overwrite),
             overwrite=overwrite,
             progress=run.progress(),
-            **chosen(group_size, include, exclude, embeddings, head, limit),
+            **chosen(
+                group_size=group_size,
+                include=include,
+                exclude=exclude,
+                embeddings=embeddings,
+                head=head,
+                limit=limit,
+                calibration=calibration,
+                budget_mb=budget_mb,
+                bits_per_weight=bits_per_weight,
+            ),
         )
         proof = p2m.validate(made)
         section = made.report["quantization"]

@@ -121,7 +121,7 @@ Original = Annotated[
 Package = Annotated[Path, typer.Argument(help="A folder that `convert` wrote.", metavar="FOLDER")]
 
 _QUANTIZE = "Quantization"
-How = "BITS|mixed|mxfp4|mxfp8|nvfp4|RECIPE.json"
+How = "BITS|mixed|auto|mxfp4|mxfp8|nvfp4|RECIPE.json"
 Quantize = Annotated[
     str | None,
     typer.Option(
@@ -162,6 +162,24 @@ Limit = Annotated[
     typer.Option(
         help="Largest error of an output by quantization, as a share of its norm (default: by "
         "bits; 0.05 at 8, 0.5 at 4).",
+        rich_help_panel=_QUANTIZE,
+    ),
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(
+        help="auto: a .npz or .safetensors of inputs to measure at (default: the recorded ones).",
+        rich_help_panel=_QUANTIZE,
+    ),
+]
+BudgetMb = Annotated[
+    float | None,
+    typer.Option(help="auto: megabytes of all weights.", rich_help_panel=_QUANTIZE),
+]
+BitsPerWeight = Annotated[
+    float | None,
+    typer.Option(
+        help="auto: bits a weight of the quantized layers, scales included.",
         rich_help_panel=_QUANTIZE,
     ),
 ]

@@ -11,29 +11,10 @@ from rich.console import Console
 from pytorch_to_mlx.errors import OutputError
 
 
-def chosen(
-    group_size: int | None,
-    include: list[str] | None,
-    exclude: list[str] | None,
-    embeddings: bool,
-    head: bool,
-    limit: float | None,
-) -> dict[str, Any]:
+def chosen(**options: Any) -> dict[str, Any]:
     """The options that were given, as ``quantize`` of the API takes them."""
-    given: dict[str, Any] = {}
-    if group_size is not None:
-        given["group_size"] = group_size
-    if include:
-        given["include"] = include
-    if exclude:
-        given["exclude"] = exclude
-    if not embeddings:
-        given["embeddings"] = False
-    if not head:
-        given["head"] = False
-    if limit is not None:
-        given["limit"] = limit
-    return given
+    defaults = {"embeddings": True, "head": True}
+    return {k: v for k, v in options.items() if v not in (defaults.get(k), [])}
 
 
 def target(package: Path, output: Path | None, *, overwrite: bool) -> Path:

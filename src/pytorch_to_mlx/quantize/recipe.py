@@ -142,6 +142,8 @@ def recipe_of(given: Any, group_size: int | None = None) -> Recipe:
         eight = Setting.of({"bits": 8}, group_size)
         roles = dict.fromkeys(("attention", "embedding", "head"), eight)
         return Recipe("mixed", Setting.of({"bits": 4}, group_size), roles=roles)
+    if text == "auto":  # what the budget allows beyond this is chosen by measurement
+        return Recipe("auto", Setting.of({"bits": 4}, group_size))
     if text in MODES and text != "affine":
         if group_size not in (None, MODES[text][0]):
             raise InputError(f"{text} has groups of {MODES[text][0]}, not {group_size}")

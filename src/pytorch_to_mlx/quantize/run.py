@@ -12,9 +12,9 @@ from pytorch_to_mlx.errors import InputError
 from pytorch_to_mlx.package.folder import beside, check_target
 from pytorch_to_mlx.package.run import Package
 from pytorch_to_mlx.progress import Progress, as_progress
-from pytorch_to_mlx.quantize import measure
+from pytorch_to_mlx.quantize import inputs, measure, sensitivity
 from pytorch_to_mlx.quantize.plan import Layers, Plan, find_layers, make_plan
-from pytorch_to_mlx.quantize.recipe import Filters, recipe_of
+from pytorch_to_mlx.quantize.recipe import Filters, Recipe, recipe_of
 from pytorch_to_mlx.quantize.write import refuse_quantized, write_quantized
 
 
@@ -30,6 +30,9 @@ def quantize_package(
     embeddings: bool = True,
     head: bool = True,
     limit: float | None = None,
+    calibration: str | Path | None = None,
+    budget_mb: float | None = None,
+    bits_per_weight: float | None = None,
     progress: Any = None,
 ) -> Converted:
     """Writes a quantized copy; the package itself stays as it is unless it is what is overwritten.
@@ -51,18 +54,47 @@ def quantize_package(
     with bars.stage("look at layers"):
         found = find_layers(package)
         plan = make_plan(found, recipe, filters, package.config["dtype"])
+    measured = None
+    budgets = budget_mb, bits_per_weight
+    if recipe.name == "auto":
+        measured = _measured(package, found, plan, calibration, budgets, bars)
+    elif calibration is not None or budgets != (None, None):
+        raise InputError("calibration and budgets are for the recipe 'auto'")
     if output is None:
         temporary = tempfile.TemporaryDirectory(prefix="p2m_")
         folder = Path(temporary.name) / "model_mlx"
         folder.mkdir()
-        made = _make(source, plan, found, folder, bars, limit)
+        made = _make(source, plan, found, folder, bars, limit, measured)
         made._temporary = temporary
         return made
     with beside(output, overwrite=overwrite) as work:
-        report = _make(source, plan, found, work, bars, limit).report
+        report = _make(source, plan, found, work, bars, limit, measured).report
     made = Converted(output, report, captured=source.captured, graph=source.graph)
     made.fold_batch_norm = source.fold_batch_norm
     return made
+
+
+def _measured(
+    package: Package,
+    found: Layers,
+    plan: Plan,
+    calibration: str | Path | None,
+    budgets: tuple[float | None, float | None],
+    bars: Progress,
+) -> dict[str, Any]:
+    """Settles the plan by sensitivity under the budget; returns the report's table."""
+    calls = inputs.golden_calls(package)
+    if calibration is not None:
+        calls = inputs.calibration_calls(package, Path(calibration))
+    if budgets.count(None) != 1:
+        sensitivity.budget_bytes([], 0, *budgets)  # refused before anything long begins
+    rows = sensitivity.measure_layers(package, found, plan.settings, calls, bars)
+    held = sum(found.modules[r.path]["weight"].nbytes for r in rows)
+    rest = measure.weight_bytes(package.folder) - held
+    budget = sensitivity.budget_bytes(rows, rest, *budgets)
+    plan.settings = sensitivity.choose(rows, budget)
+    plan.recipe = Recipe("auto", plan.recipe.default, dict(plan.settings))
+    return sensitivity.section(rows, plan.settings, budget, len(calls))
 
 
 def _make(
@@ -72,6 +104,7 @@ def _make(
     folder: Path,
     bars: Progress,
     limit: float | None,
+    measured: dict[str, Any] | None,
 ) -> Converted:
     plain = source.package
     if limit is None:
@@ -100,6 +133,8 @@ def _make(
         ],
         "left": plan.left,
     }
+    if measured is not None:
+        report["quantization"]["sensitivity"] = measured
     report["warnings"] = [*report.get("warnings", []), *_warnings(plan, found)]
     made = Converted(folder, report, captured=source.captured, graph=source.graph)
     made.fold_batch_norm = source.fold_batch_norm

@@ -54,6 +54,7 @@ def render_page(data: Mapping[str, Any], plot_list: Sequence[Mapping[str, Any]] 
         cases=verdict.case_rows(validation),
         left_out=verdict.left_out(validation),
         drawings=[(plot, plots.draw(plot)) for plot in plot_list],
+        sensitivity=_sensitivity(data.get("quantization")),
         speeds=_speeds(data.get("benchmark")),
         total=((data.get("model") or {}).get("tree") or {}).get("parameters") or 0,
     )
@@ -72,6 +73,17 @@ def _layers(validation: Mapping[str, Any] | None) -> Markup | None:
     if not layers:
         return None
     return charts.layer_chart(layers, finite((validation or {}).get("tolerance")))
+
+
+def _sensitivity(quantization: Mapping[str, Any] | None) -> Markup | None:
+    """The error that each layer alone makes at the fewer bits."""
+    rows = ((quantization or {}).get("sensitivity") or {}).get("layers")
+    if not rows:
+        return None
+    shown = [
+        {"path": r["path"], "class": f"{r['bits']} bits", "relative": r["error_4"]} for r in rows
+    ]
+    return charts.layer_chart(shown, None)
 
 
 def _speeds(benchmark: Mapping[str, Any] | None) -> list[tuple[str, Markup]]:
