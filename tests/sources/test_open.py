@@ -107,9 +107,6 @@ def test_live(encoder: torch.nn.Module) -> None:
 
 
 def test_live_refusals(encoder: torch.nn.Module) -> None:
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
-        scripted = torch.jit.script(torch.nn.Linear(1, 1))
-    assert "TorchScript" in refused(scripted)
     assert "state dict has no code" in refused(encoder.state_dict())
     assert "cannot convert a int" in refused(3)
     assert "MLX object already" in refused(_mlx_linear())
@@ -416,9 +413,6 @@ def test_other_contents(tmp_path: Path, suffix: str) -> None:
 def test_zip_archives(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.ones(1))
     assert "numpy archive" in refused(tmp_path / "x.npz")
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
-        torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / "script.pt")
-    assert "TorchScript archive" in refused(tmp_path / "script.pt", trust_code=True)
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a.txt", "x")
     assert "zip archive" in refused(tmp_path / "x.zip")

@@ -20,7 +20,9 @@ from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.recurrence import opaque_recurrences
-from pytorch_to_mlx.capture.reference import module_reference, wrong_trace
+from pytorch_to_mlx.capture.reference import wrong_trace
+from pytorch_to_mlx.capture.script_reference import original_reference
+from pytorch_to_mlx.capture.settle import settled_state, varied
 from pytorch_to_mlx.capture.sizes import (
     Axis,
     Example,
@@ -33,7 +35,7 @@ from pytorch_to_mlx.capture.sizes import (
     tied,
 )
 from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
-from pytorch_to_mlx.capture.state import Slot, find_state, lifted
+from pytorch_to_mlx.capture.state import Slot, lifted
 from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
 from pytorch_to_mlx.capture.timebox import TooSlowError, time_box
 from pytorch_to_mlx.errors import CaptureError, ConversionError
@@ -120,11 +122,12 @@ class _Session:
         self.example = Example(self.arguments)
         self.prober = Prober(self.example, self._probe, self.probe_seconds, self.seconds)
         with plain_interface(self.module, self.arguments):
-            state = find_state(self.module, self._flat_call, snapshot)
+            state, snapshot, notes = settled_state(self.module, self._flat_call, snapshot)
+        self.snapshot = snapshot
         snapshot.restore()
         self.lift = state.lift
         self.scalars = fixed_scalars(self.module, state.changed)
-        self.warnings += state.warnings
+        self.warnings += [*notes, *state.warnings]
         self.advance()
         if isinstance(dynamic_shapes, str):
             trace, dims = self._automatic(dynamic_shapes)
@@ -144,7 +147,7 @@ class _Session:
         captured.warnings = [*self.warnings, *captured.warnings]
         tensors = self.example.tensors.items()
         captured.example_inputs = {self.example.names[i]: t for i, t in tensors}
-        captured.make_reference = module_reference(
+        captured.make_reference = original_reference(
             self.module, self.arguments, self.example.names, captured.output_names
         )
         captured.warnings += wrong_trace(captured, self.example.leaves, self.example.names)
@@ -200,12 +203,12 @@ class _Session:
                 self.snapshot.restore()
         return outputs
 
-    def _flat_call(self) -> list[Any]:
+    def _flat_call(self, variation: int = 0) -> list[Any]:
         import torch
         import torch.utils._pytree as pytree
 
         torch.manual_seed(0)
-        now = self.example.resized({})
+        now = varied(self.example.resized({}), variation)
         leaves = pytree.tree_leaves(self.module(*now.args, **now.kwargs))
         return [x.clone() if isinstance(x, torch.Tensor) else x for x in leaves]
 

@@ -5,6 +5,7 @@ assigns.
 from __future__ import annotations
 
 import ast
+import linecache
 from functools import lru_cache
 from pathlib import Path
 
@@ -50,7 +51,18 @@ def assigned_names(file: str, line: int) -> tuple[str, ...]:
     for first, last, names in _index(file)[0]:
         if first <= line <= last and (best is None or last - first <= best[1] - best[0]):
             best = (first, last, names)
-    return best[2] if best else ()
+    return best[2] if best else _of_line(file, line)
+
+
+def _of_line(file: str, line: int) -> tuple[str, ...]:
+    """The same for a file of which only some lines are known (an archive quotes them)."""
+    if Path(file).exists():
+        return ()
+    try:
+        (statement,) = ast.parse(linecache.getline(file, line).strip()).body
+    except (SyntaxError, ValueError):
+        return ()
+    return _targets(statement)
 
 
 @lru_cache(maxsize=65536)

@@ -158,6 +158,8 @@ def dims_equal(a: Dim, b: Dim) -> bool:
         return True
     if is_static(a) and is_static(b):
         return int(a) == int(b)
+    if any(isinstance(d, sympy.logic.boolalg.Boolean) for d in (a, b)):
+        return False  # conditions are no sizes
     return bool(sympy.expand(sympy.sympify(a) - sympy.sympify(b)) == 0)
 
 

@@ -21,6 +21,7 @@ from pytorch_to_mlx.sources.checkpoint import (
 from pytorch_to_mlx.sources.factory import Made, call_factory, is_factory, is_module, unpack
 from pytorch_to_mlx.sources.factory import with_method as _with_method
 from pytorch_to_mlx.sources.pt2 import load_program
+from pytorch_to_mlx.sources.torchscript.load import is_trace, load_script
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +34,8 @@ _TOO_LARGE = "free some, use a larger machine, or convert a checkpoint saved in 
 class OpenedSource:
     """A model that is ready for capture.
 
-    ``kind`` is ``"module"``, ``"exported_program"`` or ``"onnx"`` (a path or a ``ModelProto``), and
-    the field of that name is set. ``args``
+    ``kind`` is ``"module"``, ``"torchscript"`` (``module`` is rebuilt from it),
+    ``"exported_program"`` or ``"onnx"`` (a path or a ``ModelProto``); that field is set. ``args``
     and ``kwargs`` are the source's own example inputs (``has_examples``), ``dynamic_shapes`` is
     ``"auto"`` unless a factory chose. ``description`` says in words what was opened, ``sha256`` is
     the file's (empty for live objects), ``notes`` tell the user what was done on the way.
@@ -89,8 +90,11 @@ def _open_live(source: Any) -> OpenedSource:
     import torch
 
     if isinstance(source, torch.jit.ScriptModule):
+        return open_script(source, f"TorchScript {source.original_name} (live)")
+    if isinstance(source, torch.jit.ScriptFunction):
         raise SourceError(
-            f"{name} is TorchScript, which is not supported yet", hint=kinds.EXPORT_HINT
+            f"{source.name} is a scripted function without weights",
+            hint="call it in an nn.Module's forward and convert that",
         )
     if is_module(source):
         return _opened(Made(source), f"{name} (live)")
@@ -130,6 +134,10 @@ def _open_path(
         opened = _open_program(load_program(path, trust_code=trust_code), path)
     elif kind == kinds.SAFETENSORS:
         opened = _open_state_dict(load_safetensors(path), path, model_factory)
+    elif kind == kinds.TORCHSCRIPT:
+        if model_factory is not None:
+            raise SourceError(f"{path} is a program with its own code; --model does not apply")
+        opened = open_script(load_script(path), f"TorchScript {path}")
     else:
         opened = _open_checkpoint(path, trust_code, model_factory)
     opened.path = path
@@ -149,8 +157,6 @@ def _open_checkpoint(
     import torch
 
     value = load_checkpoint(path, trust_code=trust_code)
-    if isinstance(value, torch.jit.ScriptModule):
-        raise SourceError(f"{path} is TorchScript, not supported yet", hint=kinds.EXPORT_HINT)
     if isinstance(value, torch.nn.Module):
         if model_factory is None:
             return _opened(Made(value), f"{type(value).__name__} pickled in {path}")
@@ -193,10 +199,10 @@ def _opened(made: Made, description: str) -> OpenedSource:
     import torch
 
     model, args, kwargs = made.model, made.args, dict(made.kwargs or {})
+    notes: list[str] = []
     if isinstance(model, torch.jit.ScriptModule):
-        raise SourceError(
-            f"{description} is TorchScript, which is not supported yet", hint=kinds.EXPORT_HINT
-        )
+        script = open_script(model, description)
+        model, notes = script.module, script.notes
     if isinstance(model, torch.export.ExportedProgram):
         if not (args or kwargs) and model.example_inputs is not None:
             args, kwargs = model.example_inputs
@@ -215,7 +221,23 @@ def _opened(made: Made, description: str) -> OpenedSource:
         args=args,
         kwargs=kwargs,
         dynamic_shapes=made.dynamic_shapes,
+        notes=notes,
     )
+
+
+def open_script(script: torch.jit.ScriptModule, description: str) -> OpenedSource:
+    """A ScriptModule as the module that it stands for."""
+    import torch
+
+    from pytorch_to_mlx.sources.torchscript.rebuild import rebuild
+
+    notes = []
+    if isinstance(script, torch.jit.TopLevelTracedModule) or is_trace(script):
+        notes.append(
+            "the source is a trace: what Python decided on the traced example (branches, numbers, "
+            "some sizes) is fixed in it"
+        )
+    return OpenedSource("torchscript", description, module=rebuild(script), notes=notes)
 
 
 def _choose_method(opened: OpenedSource, method: str | None) -> OpenedSource:

@@ -12,7 +12,7 @@ from pytorch_to_mlx.errors import SourceError
 from pytorch_to_mlx.sources.archives import check_archive
 
 EXPORTED, CHECKPOINT, SAFETENSORS = "exported_program", "checkpoint", "safetensors"
-ONNX = "onnx"
+ONNX, TORCHSCRIPT = "onnx", "torchscript"
 
 EXPORT_HINT = (
     "load it in PyTorch and convert the module, or torch.export.save(torch.export.export(...))"
@@ -32,7 +32,7 @@ class Refused:
 
 
 def sniff(path: Path) -> str | Refused:
-    """``EXPORTED``, ``CHECKPOINT``, ``SAFETENSORS``, ``ONNX``, or why the path is none of these.
+    """``EXPORTED``, ``CHECKPOINT``, ``SAFETENSORS``, ``ONNX``, ``TORCHSCRIPT``, or why it is none.
 
     Raises ``SourceError`` when there is nothing at the path, or it is empty or cut short.
     """
@@ -112,7 +112,7 @@ def _archive(path: Path) -> str | Refused:
         return Refused("a compiled package (AOTInductor) without an exported program", EXPORT_HINT)
     if "data.pkl" in inner:
         if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
-            return Refused("a TorchScript archive, which is not supported yet", EXPORT_HINT)
+            return TORCHSCRIPT
         return CHECKPOINT
     if names and all(name.endswith(".npy") for name in names):
         return Refused("a numpy archive, not a model", _NUMPY)

@@ -1,0 +1,1 @@
+"""TorchScript: scripts and traces rebuilt as modules that torch.export can trace."""
