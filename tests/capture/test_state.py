@@ -56,9 +56,17 @@ def test_plain_attribute_becomes_state():
     sequence(captured, module, torch.randn(2, 3), torch.randn(5, 3))
 
 
+def test_state_that_the_first_call_makes_begins_as_zeros():
+    module = models.Created()
+    captured = capture_module(module, (torch.randn(2, 3),))
+    assert mutated(captured) == ["h"]
+    assert module.h is None
+    sequence(captured, module, *torch.randn(3, 2, 3))
+
+
 @pytest.mark.parametrize(
     "module, named",
-    [(models.Growing(), "seen"), (models.Created(), "state h"), (models.Steps(), "step")],
+    [(models.Growing(), "seen"), (models.Steps(), "step")],
 )
 def test_state_that_cannot_be_kept_is_refused_by_name(module, named):
     with pytest.raises(CaptureError, match=named) as caught:

@@ -97,8 +97,11 @@ def source_line(node: Any) -> tuple[str, int]:
     archive quotes it.
     """
     text = node.sourceRange()
+    places = [(found[1], int(found[2])) for found in _TRACED.finditer(text)]
+    if places:  # a trace: the frames of its Python, innermost first
+        return next((p for p in places if not _is_library(p[0])), ("", 0))
     found = _PLACE.search(text)
-    if not found or any(part in found[1] for part in _LIBRARIES):
+    if not found or _is_library(found[1]):
         return "", 0
     file, line = found[1], int(found[2])
     if not os.path.exists(file):
@@ -106,6 +109,11 @@ def source_line(node: Any) -> tuple[str, int]:
     return file, line
 
 
+def _is_library(file: str) -> bool:
+    return any(part in file for part in _LIBRARIES)
+
+
+_TRACED = re.compile(r"^(\S[^\n]*)\((\d+)\): ", re.MULTILINE)
 _PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 _LIBRARIES = ("/torch/nn/", "/torch/functional.py", "/torch/_", "/torch/jit/")
 _MARK = "<--- HERE"
