@@ -20,6 +20,8 @@ $(STAMP): pyproject.toml scripts/system_packages.sh
 	@bash scripts/system_packages.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[torch,test]"
+	# For its TorchScript file; what it depends on (torchaudio, onnxruntime) is not needed here.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps silero-vad==6.2.3
 	@touch $@
 
 lint: $(STAMP)

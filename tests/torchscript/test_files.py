@@ -89,7 +89,7 @@ def test_a_reader_that_never_ends_is_stopped(archive: Path, monkeypatch: pytest.
 
 class Writes(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        torch.save(x, "/tmp/p2m_never_written")
+        torch.save(x, "never_written.pt")
         return x
 
 
