@@ -167,3 +167,30 @@ def test_the_command_line(tmp_path: Path) -> None:
 def test_a_benchmark_times_the_package() -> None:
     section = p2m.benchmark(p2m.convert(classifier()), min_time_s=0.01)
     assert any(r["name"].startswith("mlx") for r in section["rows"])
+
+
+def test_double_precision_is_kept(tmp_path: Path) -> None:
+    double = recast_model(classifier(), "float64")
+    converted = p2m.convert(double, output=tmp_path / "out")
+    proof = p2m.validate(converted, tolerance=1e-12)
+    assert proof.passed, proof.summary()
+    ids = rng.integers(0, 20, (2, 4))
+    want = ReferenceEvaluator(double).run(None, {"ids": ids})[0]
+    with mx.stream(mx.cpu):
+        got = np.array(p2m.load(tmp_path / "out")(mx.array(ids)))
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-14)
+    onnx.save(recast_model(classifier(1), "float64"), tmp_path / "tuned.onnx")
+    command = [sys.executable, tmp_path / "out" / "convert_weights.py", tmp_path / "tuned.onnx"]
+    done = subprocess.run([*command, tmp_path / "new"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name, array in mx.load(str(tmp_path / "out" / "model.safetensors")).items():
+        new = mx.load(str(tmp_path / "new" / "model.safetensors"))[name]
+        assert (new.dtype, new.shape) == (array.dtype, array.shape)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout

@@ -26,7 +26,7 @@ from pytorch_to_mlx.codegen.queries import (
 from pytorch_to_mlx.codegen.regions import Item, Region
 from pytorch_to_mlx.codegen.root_inputs import argument_names, root_arguments
 from pytorch_to_mlx.codegen.size_names import names_in
-from pytorch_to_mlx.codegen.sizes import Sizes
+from pytorch_to_mlx.codegen.sizes import Sizes, asked_sizes
 from pytorch_to_mlx.codegen.source_names import assigned_names, enclosing_class
 from pytorch_to_mlx.graph import Node, Tree, Value
 
@@ -63,6 +63,7 @@ class MethodWriter:
         self.sizes = Sizes(arrays, names_in(context.graph, is_root=self.is_root))
         self.renderer = Renderer(self.value, self.sizes.expression, self.sizes.kept)
         self.counts = self._count_uses()
+        self.asked = asked_sizes(region.nodes())
 
     # -- values
     # --------------------------------------------------------------------------------------
@@ -231,6 +232,8 @@ class MethodWriter:
             item.target in forms.OWN_LINE or forms.is_random(item.target)
         ):
             return False
+        if self.sizes.tells(value, self.asked):
+            return False  # only a variable's shape can be read
         user = self._user(value, at)
         if user is None:
             in_dict = self.is_root and (self.context.graph.out_tree or Tree("none")).kind == "dict"

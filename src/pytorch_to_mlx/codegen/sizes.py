@@ -5,14 +5,14 @@ it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sympy
 
 from pytorch_to_mlx.codegen.expressions import name
 from pytorch_to_mlx.codegen.size_names import axis_name
-from pytorch_to_mlx.graph import Value
+from pytorch_to_mlx.graph import Node, Value
 from pytorch_to_mlx.graph.dims import (
     FloorDiv,
     dims_equal,
@@ -20,6 +20,7 @@ from pytorch_to_mlx.graph.dims import (
     is_static,
     python_source,
 )
+from pytorch_to_mlx.graph.ir import iter_leaves
 
 
 class Sizes:
@@ -61,6 +62,13 @@ class Sizes:
                 and self._derive(d) is None
             ):
                 self.atoms[d] = (value, axis)
+
+    def tells(self, value: Value, asked: set[sympy.Symbol]) -> bool:
+        """Whether a value's shape is what shows a size that is asked for elsewhere."""
+        return any(
+            not is_static(d) and d.free_symbols & asked and self._derive(d) is None
+            for d in value.shape or ()
+        )
 
     def expression(self, e: sympy.Expr) -> ast.expr:
         """Python for a size; atoms become placeholder names ``_a<n>`` that :meth:`bindings` later
@@ -159,6 +167,18 @@ class Sizes:
             names[f"_a{index[atom]}"] = wanted
             taken.add(wanted)
         return names
+
+
+def asked_sizes(nodes: Iterable[Node]) -> set[sympy.Symbol]:
+    """The symbols that nodes (and what they hold) have in their arguments."""
+    found: set[sympy.Symbol] = set()
+    for node in nodes:
+        for leaf in iter_leaves((node.args, node.kwargs)):
+            if isinstance(leaf, sympy.Basic):
+                found |= free_symbols(leaf)
+        for sub in node.subgraphs:
+            found |= asked_sizes(sub.nodes)
+    return found
 
 
 def _unpack(array: ast.expr, rank: int, labels: dict[int, str]) -> ast.stmt:

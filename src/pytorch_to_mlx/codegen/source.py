@@ -36,10 +36,16 @@ def load(path: str | Path = Path(__file__).parent) -> {root}:
     weights: dict[str, mx.array] = {{}}
     for file in sorted(Path(path).glob("model*.safetensors")):
         weights.update(mx.load(str(file)))
-    model.load_weights(list(weights.items()), strict=True)
+{doubles}    model.load_weights(list(weights.items()), strict=True)
     model.eval()
     return model
 '''
+
+
+_DOUBLES = """    with mx.stream(mx.cpu):  # float64 is stored as pairs of uint32
+        for name in {names}:
+            weights[name] = weights[name].view(mx.float64).squeeze(-1)
+"""
 
 
 @dataclass
@@ -74,8 +80,9 @@ def emit(graph: Graph, *, description: str = "", formatted: bool = True) -> Mode
     body = [_class(c, graph) for c in classes]
     root_name = classes[-1].name
     title = description or f"{graph.name} in MLX."
-    text = _file(title, helpers, body, root_name, formatted=formatted)
     weights = _weights(homes, attributes)
+    doubles = [name for name, p in weights.items() if p.value.dtype == "float64"]
+    text = _file(title, helpers, body, root_name, doubles=doubles, formatted=formatted)
     renames = {_source_of(p): name for name, p in weights.items() if _source_of(p) != name}
     modules = {path: attributes.target(path) for path in attributes.parts}
     return ModelCode(text, root_name, weights, modules, context.methods[root].arguments, renames)
@@ -311,13 +318,25 @@ def _weights(homes: Homes, attributes: Attributes) -> dict[str, Param]:
 
 
 def _file(
-    description: str, helpers: list[str], classes: list[str], root: str, *, formatted: bool
+    description: str,
+    helpers: list[str],
+    classes: list[str],
+    root: str,
+    *,
+    doubles: list[str],
+    formatted: bool,
 ) -> str:
     code = "\n\n\n".join([*helpers, *classes])
     header = f'"""{_safe(description)}"""\n\nfrom __future__ import annotations\n\n'
     imports = ["import math\n"] if "math." in code else []
     imports.append("from pathlib import Path\n\nimport mlx.core as mx\nimport mlx.nn as nn\n\n\n")
-    text = header + "".join(imports) + code + "\n\n" + _LOAD.format(root=root)
+    text = (
+        header
+        + "".join(imports)
+        + code
+        + "\n\n"
+        + _LOAD.format(root=root, doubles=_DOUBLES.format(names=tuple(doubles)) if doubles else "")
+    )
     return format_source(text) if formatted else text
 
 

@@ -68,7 +68,7 @@ class Checkpoint(Mapping):
         self.package: dict[str, mx.array] = {{}}
         for file in sorted(package.glob("model*.safetensors")):
             self.package.update(mx.load(str(file)))
-
+{unpack}
     def __getitem__(self, name: str) -> mx.array:
         for candidate in (name, *ALIASES.get(name, ())):
             if candidate in self.tensors:
@@ -127,7 +127,7 @@ def main() -> None:
             weights.update(packed(name, weight(name, checkpoint), old, quantized[layer]))
         else:
             weights[name] = fitted(name, weight(name, checkpoint), old[name])
-    mx.eval(weights)
+{pack}    mx.eval(weights)
     target.mkdir(parents=True, exist_ok=True)
     draft, done = target / ".draft.safetensors", target / "model.safetensors"
     try:
@@ -145,6 +145,16 @@ if __name__ == "__main__":
     main()
 '''
 
+
+_UNPACK = """        with mx.stream(mx.cpu):  # float64 is stored as pairs of uint32
+            for name in {names}:
+                self.package[name] = self.package[name].view(mx.float64).squeeze(-1)
+"""
+
+_PACK = """    with mx.stream(mx.cpu):
+        for name in {names}:
+            weights[name] = weights[name][..., None].view(mx.uint32)
+"""
 
 _TORCH = '''def read_checkpoint(path: str) -> dict[str, mx.array]:
     """Tensors of a safetensors or torch file."""
@@ -229,7 +239,10 @@ def weights_script(
         by_canonical[canonical].append(other)
     sources = {s for p in weights.values() for s in p.sources}
     example, accepted, reader = _READERS[frontend]
+    doubles = tuple(n for n, p in weights.items() if str(p.value.dtype) == "float64")
     script = _SCRIPT.format(
+        unpack=_UNPACK.format(names=doubles) if doubles else "",
+        pack=_PACK.format(names=doubles) if doubles else "",
         example=example,
         accepted=accepted,
         reader=reader,

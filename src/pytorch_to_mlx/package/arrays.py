@@ -75,6 +75,14 @@ def count_of(tensor: Any) -> int:
     return int(tensor.numel()) if hasattr(tensor, "numel") else int(tensor.size)
 
 
+def double(value: Any) -> mx.array:
+    """The value in float64, which MLX has on the CPU only."""
+    with mx.stream(mx.cpu):
+        if isinstance(value, np.ndarray):
+            return mx.array(value.astype(np.float64), dtype=mx.float64)
+        return to_mlx(value).astype(mx.float64)
+
+
 def matched(array: mx.array, dtype: str) -> mx.array:
     """The array in the model's input dtype: widths change, kinds (float, integer, bool) do not.
 

@@ -130,7 +130,7 @@ class Package:
     def _leaf(self, name: str, value: Any, spec: dict[str, Any]) -> Any:
         if spec.get("kind", "array") != "array":
             return value
-        array = arrays.to_mlx(value)
+        array = arrays.double(value) if spec["dtype"] == "float64" else arrays.to_mlx(value)
         if array.ndim != len(spec["shape"]):
             raise InputError(
                 f"the input {name!r} must have {len(spec['shape'])} dims, "

@@ -83,7 +83,7 @@ def compare(
     if got.values.shape != want.values.shape:
         result.reason = f"shape {got.values.shape}, the original gives {want.values.shape}"
         return result
-    if got.dtype != dtype:
+    if got.dtype not in (dtype, want.dtype):
         result.reason = f"dtype {got.dtype}, the original gives {dtype}"
         return result
     if not is_inexact(dtype):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytorch_to_mlx.package.run import Package
-from pytorch_to_mlx.validate.compare import compare
+from pytorch_to_mlx.validate.compare import Array, compare
 from pytorch_to_mlx.validate.inputs import to_numpy
 from pytorch_to_mlx.validate.result import Case, ValidationReport
 from pytorch_to_mlx.validate.subject import PackageFailed, Subject, mlx_array, read_golden
@@ -50,5 +50,7 @@ def compare_with_golden(package: Package, tolerance: float | None) -> Validation
         for spec in config["outputs"]:
             name = spec["name"]
             want = mlx_array(recorded[f"call{k}.output.{name}"])
+            if spec.get("dtype") == "float64":  # recorded in float32
+                want = Array(want.values, "float64")
             case.outputs.append(compare(f"{name} (call {k + 1})", want, got.get(name), allowed))
     return report

@@ -33,6 +33,7 @@ _NAMES = {
     "bfloat16": "BF16",
     "float32": "F32",
     "complex64": "C64",
+    "float64": "U32",  # MLX reads no F64: pairs of uint32 on a last axis, viewed back by load()
 }
 
 
@@ -111,7 +112,7 @@ def _write_file(path: Path, entries: list[Entry], tensors: Iterator[tuple[str, m
             )
         header[e.name] = {
             "dtype": _NAMES[e.dtype],
-            "shape": list(e.shape),
+            "shape": [*e.shape, 2] if e.dtype == "float64" else list(e.shape),
             "data_offsets": [at, at + e.bytes],
         }
         at += e.bytes
@@ -135,6 +136,11 @@ def _bytes(array: mx.array, e: Entry) -> memoryview | bytes:
         )
     if array.size == 0:
         return b""
+    if e.dtype == "float64":
+        with mx.stream(mx.cpu):
+            raw = mx.contiguous(array).reshape(-1).view(mx.uint32)
+            mx.eval(raw)
+        return memoryview(raw).cast("B")  # type: ignore[arg-type]
     raw = mx.contiguous(array)
     if e.dtype == "bfloat16":
         raw = raw.view(mx.uint16)
