@@ -66,7 +66,7 @@ class Sizes:
     def tells(self, value: Value, asked: set[sympy.Symbol]) -> bool:
         """Whether a value's shape is what shows a size that is asked for elsewhere."""
         return any(
-            not is_static(d) and d.free_symbols & asked and self._derive(d) is None
+            bool(free_symbols(d) & asked) and self._derive(d) is None
             for d in value.shape or ()
         )
 
@@ -176,7 +176,7 @@ def asked_sizes(nodes: Iterable[Node]) -> set[sympy.Symbol]:
         for leaf in iter_leaves((node.args, node.kwargs)):
             if isinstance(leaf, sympy.Basic):
                 found |= free_symbols(leaf)
-        for sub in node.subgraphs:
+        for sub in node.subgraphs.values():
             found |= asked_sizes(sub.nodes)
     return found
 
