@@ -66,8 +66,7 @@ class Sizes:
     def tells(self, value: Value, asked: set[sympy.Symbol]) -> bool:
         """Whether a value's shape is what shows a size that is asked for elsewhere."""
         return any(
-            bool(free_symbols(d) & asked) and self._derive(d) is None
-            for d in value.shape or ()
+            bool(free_symbols(d) & asked) and self._derive(d) is None for d in value.shape or ()
         )
 
     def expression(self, e: sympy.Expr) -> ast.expr:
