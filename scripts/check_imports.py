@@ -67,6 +67,7 @@ TORCH_ROOMS = (
     "sources/",
     "validate/",
     "benchmark/",
+    "custom/",  # the ops that a user's functions are compared with
     "weights/",
     "package/arrays.py",  # golden tensors from the source
     "reporting.py",  # the versions that a report names

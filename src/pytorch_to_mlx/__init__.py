@@ -11,6 +11,7 @@ from pytorch_to_mlx.version import __version__
 if TYPE_CHECKING:
     from pytorch_to_mlx.api import analyze, benchmark, convert, load, quantize, validate
     from pytorch_to_mlx.converted import Converted
+    from pytorch_to_mlx.custom import implements
     from pytorch_to_mlx.errors import ConversionError
 
 load_blas()  # has no effect once mlx is imported
@@ -18,6 +19,7 @@ load_blas()  # has no effect once mlx is imported
 _HOMES = {
     "ConversionError": "errors",
     "Converted": "converted",
+    "implements": "custom",
     **dict.fromkeys(("analyze", "benchmark", "convert", "load", "quantize", "validate"), "api"),
 }
 
@@ -28,6 +30,7 @@ __all__ = [
     "analyze",
     "benchmark",
     "convert",
+    "implements",
     "load",
     "quantize",
     "validate",

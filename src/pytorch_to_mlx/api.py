@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx import memory, reporting
 from pytorch_to_mlx.converted import Converted
+from pytorch_to_mlx.custom.load import load_ops
+from pytorch_to_mlx.custom.provide import provide
 from pytorch_to_mlx.errors import CaptureError, InputError
 from pytorch_to_mlx.footprint import memory_estimate
 from pytorch_to_mlx.package.config import build_config
@@ -46,6 +48,7 @@ def convert(
     method: str | None = None,
     fold_batch_norm: bool = True,
     quantize_options: Mapping[str, Any] | None = None,
+    ops: Any = None,
 ) -> Converted:
     """Converts a model to a package of readable ``mlx.nn`` code and weights.
 
@@ -70,6 +73,8 @@ def convert(
         method: convert this method instead of ``forward``.
         fold_batch_norm: fold batch norms into the convolutions before them.
         quantize_options: options of :func:`quantize` (``group_size``, ``include``, ...).
+        ops: a file (or several), or functions, marked with :func:`pytorch_to_mlx.implements`: the
+            MLX forms of ops that the converter does not know. Each is proven against its op first.
 
     Returns:
         The converted model, callable.
@@ -86,6 +91,7 @@ def convert(
     recipe = wanted_recipe(quantize, options)
     bars = as_progress(progress)
     timings = reporting.Timings()
+    given = load_ops(ops)
     opened, captured = _capture(
         source,
         args,
@@ -98,6 +104,7 @@ def convert(
         bars=bars,
         timings=timings,
     )
+    provide(captured, given)
     first = output if recipe is None else None  # a temporary folder, to be quantized from
     converted = _convert(
         opened, captured, first, bars, timings, overwrite=overwrite, fold=fold_batch_norm
@@ -171,8 +178,10 @@ def _capture(
     with timings("open"), bars.stage("open"):
         opened = open_source(source, trust_code=trust_code, model_factory=model, method=method)
     if opened.kind == "onnx":
+        from pytorch_to_mlx.capture.onnx.source import capture_source
+
         with timings("capture"), bars.stage("capture"):
-            captured = _capture_onnx(opened, args, kwargs, dynamic_shapes, dtype)
+            captured = capture_source(opened.onnx, args, kwargs, dynamic_shapes, dtype)
     else:
         captured = _capture_torch(opened, args, kwargs, dynamic_shapes, dtype, bars, timings)
     tensors = captured.tensors.values()
@@ -185,27 +194,6 @@ def _capture(
     captured.warnings.extend(opened.notes)
     captured.warnings.extend(reporting.narrowed(captured))
     return opened, captured
-
-
-def _capture_onnx(
-    opened: OpenedSource,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any] | None,
-    dynamic_shapes: Any,
-    dtype: str | None,
-) -> Captured:
-    from pytorch_to_mlx.capture.onnx.source import capture_model
-
-    if dtype is not None:
-        raise InputError(
-            "an ONNX model keeps its dtypes", hint="leave dtype out, and cast the package's weights"
-        )
-    if dynamic_shapes not in ("auto", None):
-        raise InputError(
-            "an ONNX model says itself which sizes vary",
-            hint="leave the sizes out, or fix them all",
-        )
-    return capture_model(opened.onnx, args, kwargs, static=dynamic_shapes is None)
 
 
 def _capture_torch(
@@ -348,6 +336,7 @@ def analyze(
         bars=bars,
         timings=timings,
     )
+    provide(captured, load_ops(options.get("ops")))
     try:
         graph = _lower(captured)
     except LoweringError as error:

@@ -12,7 +12,7 @@ class UnsupportedOp:
     """One source op that cannot be lowered.
 
     ``origin`` is ``file:line`` of the user's code (or the source node's name); ``reason`` says what
-    is missing, ``hint`` what the user can do.
+    is missing, ``hint`` what the user can do, ``stub`` a file to fill in that would provide it.
     """
 
     op: str
@@ -20,6 +20,7 @@ class UnsupportedOp:
     origin: str = ""
     reason: str = ""
     hint: str = ""
+    stub: str = ""
 
     def __str__(self) -> str:
         return _line(self.reason, self.op, self.module_path, self.origin, self.hint)
@@ -108,7 +109,16 @@ class LoweringError(ConversionError):
         super().__init__(message, op=op, module_path=module_path, origin=origin, hint=hint)
 
     def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  - {op}" for op in self.ops)])
+        """The ops, one a line; below them, for ops that a user can provide, a file to fill in."""
+        lines = [super().__str__(), *(f"  - {op}" for op in self.ops)]
+        stubs = list({op.op: op.stub for op in reversed(self.ops) if op.stub}.values())[::-1]
+        if stubs:
+            lines += [
+                "",
+                "Such an op can be given in MLX: fill in this file, pass it as --ops.",
+                "",
+            ]
+        return "\n".join([*lines, *stubs])
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "ops": [asdict(op) for op in self.ops]}

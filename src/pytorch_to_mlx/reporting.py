@@ -77,7 +77,9 @@ def conversion_report(
         for op, (count, origin) in source_ops.items()
     ]
     config = job.config
+    given = {"custom_ops": captured.provided} if captured.provided else {}
     return {
+        **given,
         **source_sections(opened, captured),
         "inputs": [_tensor(t) for t in config["inputs"]],
         "outputs": [_tensor(t) for t in config["outputs"]],

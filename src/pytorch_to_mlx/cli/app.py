@@ -62,6 +62,7 @@ def convert(
     calibration: opt.Calibration = None,
     budget_mb: opt.BudgetMb = None,
     bits_per_weight: opt.BitsPerWeight = None,
+    ops: opt.Ops = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing package.")
     ] = False,
@@ -115,6 +116,7 @@ def convert(
                 budget_mb=budget_mb,
                 bits_per_weight=bits_per_weight,
             ),
+            ops=ops,
             progress=run.progress(),
         )
         proof = None
@@ -279,6 +281,7 @@ def analyze(
     dynamic: opt.Dynamic = None,
     seed: opt.Seed = 0,
     fold_batch_norm: opt.FoldBatchNorm = True,
+    ops: opt.Ops = None,
     as_json: opt.Json = False,
     quiet: opt.Quietly = False,
     debug: opt.Debug = False,
@@ -298,6 +301,7 @@ def analyze(
             model=model,
             method=method,
             fold_batch_norm=fold_batch_norm,
+            ops=ops,
             progress=run.progress(),
         )
         code = 2 if facts.get("unsupported") else 0

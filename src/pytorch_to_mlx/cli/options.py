@@ -100,6 +100,15 @@ FoldBatchNorm = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+Ops = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--ops",
+        help="A file of functions marked @implements, for ops that are not known (repeatable).",
+        metavar="FILE.PY",
+        rich_help_panel=_MODEL,
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_OUTPUT),

@@ -47,10 +47,17 @@ def _module_entries(module: ModuleType) -> dict[str, Entry]:
     return entries
 
 
-@cache
 def _all_entries() -> dict[str, Entry]:
+    """The library's entries, and those that were added to it (by ``--ops``, say)."""
+    added = {name: Entry(name, a.source, a.needs, a.order) for name, a in registry.added().items()}
+    return library_entries() | added
+
+
+@cache
+def library_entries() -> dict[str, Entry]:
+    """Every function, class and constant of the modules of ``ops``, by name."""
     found: dict[str, Entry] = {}
-    for fn in registry.functions().values():
+    for fn in registry.library().values():
         module = inspect.getmodule(fn)
         if module is not None:
             found.update(_module_entries(module))
@@ -59,7 +66,7 @@ def _all_entries() -> dict[str, Entry]:
 
 def library_classes() -> set[str]:
     """Names of the layers of ``ops``, which no class of a model may take."""
-    return {name for name, thing in registry.functions().items() if isinstance(thing, type)}
+    return {name for name, thing in registry.library().items() if isinstance(thing, type)}
 
 
 def library_source(names: Iterable[str]) -> tuple[list[str], set[str]]:

@@ -27,7 +27,6 @@ _SIZES = (
 )
 
 
-@cache
 def resolve(target: str) -> Callable[..., Any]:
     """The function that a target names."""
     root, _, rest = target.partition(".")
@@ -35,6 +34,11 @@ def resolve(target: str) -> Callable[..., Any]:
         from pytorch_to_mlx.ops import registry
 
         return registry.function(rest)
+    return _mlx_function(root, rest)
+
+
+@cache
+def _mlx_function(root: str, rest: str) -> Callable[..., Any]:
     thing: Any = {"mx": mx, "nn": nn}[root]
     for part in rest.split("."):
         thing = getattr(thing, part)

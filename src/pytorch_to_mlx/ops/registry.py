@@ -4,13 +4,54 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Added:
+    """A function or constant from outside the library: its source, and what of it that names."""
+
+    thing: Any
+    source: str
+    needs: tuple[str, ...]
+    order: tuple[str, int]
+
+
+_added: dict[str, Added] = {}
+_added_functions: dict[str, Callable[..., Any]] = {}
+
+
+def add(entries: Mapping[str, Added]) -> None:
+    """Puts functions of a user's file beside those of the library; the latest of a name counts.
+
+    Raises:
+        ValueError: the library has something of one of these names.
+    """
+    for name in entries:
+        if name in library():
+            raise ValueError(f"the library has a function called {name} already")
+    for name, entry in entries.items():
+        _added[name] = entry
+        if callable(entry.thing):
+            _added_functions[name] = entry.thing
+
+
+def added() -> Mapping[str, Added]:
+    """What was added, by name."""
+    return _added
+
+
+def functions() -> Mapping[str, Callable[..., Any]]:
+    """Every function of the library and every added one, by name."""
+    return ChainMap(_added_functions, library())
+
+
 @cache
-def functions() -> dict[str, Callable[..., Any]]:
+def library() -> dict[str, Callable[..., Any]]:
     """Every public and private function of the library, by name.
 
     Raises:

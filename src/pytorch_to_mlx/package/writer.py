@@ -72,6 +72,8 @@ def finish_config(folder: Path, job: Job) -> None:
         "tolerance": tolerance,
         "sha256": digests,
     }
+    if job.captured.provided:
+        job.config["custom_ops"] = job.captured.provided
     write_json(folder / "config.json", job.config)
 
 

@@ -26,6 +26,30 @@ from pytorch_to_mlx.graph.dims import is_static
 _NUMBERED = re.compile(r"(s\d+|unk.*|\?|.*_dim_\d+|None|.*\W.*)")
 
 
+def capture_source(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    dynamic_shapes: Any,
+    dtype: str | None,
+) -> Captured:
+    """:func:`capture_model` for the options of a conversion.
+
+    Raises:
+        InputError: an option is not for ONNX models.
+    """
+    if dtype is not None:
+        raise InputError(
+            "an ONNX model keeps its dtypes", hint="leave dtype out, and cast the package's weights"
+        )
+    if dynamic_shapes not in ("auto", None):
+        raise InputError(
+            "an ONNX model says itself which sizes vary",
+            hint="leave the sizes out, or fix them all",
+        )
+    return capture_model(source, args, kwargs, static=dynamic_shapes is None)
+
+
 def capture_model(
     source: str | os.PathLike[str] | onnx.ModelProto,
     args: Sequence[Any] = (),

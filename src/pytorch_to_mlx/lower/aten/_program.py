@@ -18,9 +18,10 @@ from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.lower.aten import load_families
+from pytorch_to_mlx.lower.aten._given import lowering_to, stub_of
 from pytorch_to_mlx.lower.aten._origin import source_stack
 from pytorch_to_mlx.lower.aten._symbols import to_expr
-from pytorch_to_mlx.lower.registry import Unsupported
+from pytorch_to_mlx.lower.registry import Lowering, Unsupported
 
 if TYPE_CHECKING:
     import torch
@@ -191,9 +192,9 @@ class _Lowering:
             and "_local_scalar_dense" not in name
         ):
             return to_expr(val)
-        lowering = self.table.find(name)
+        lowering = self._given(node.target, val) or self.table.find(name)
         if lowering is None:
-            return self._refuse(node, "no lowering is known for this op")
+            return self._refuse(node, "no lowering is known for this op", stub_of(node))
         try:
             args, kwargs = self._bind(node, env)
             if args is _FAILED or any(a is _FAILED for a in (*args, *kwargs.values())):
@@ -205,6 +206,11 @@ class _Lowering:
             return self._refuse(node, str(error))
         except LoweringError as error:
             return self._refuse(node, error.message)
+
+    def _given(self, op: Any, val: Any) -> Lowering | None:
+        """The lowering to a function that came with the request, where there is one."""
+        function = self.captured.custom.get(str(op))
+        return None if function is None else lowering_to(function, op, val)
 
     def _higher_order(self, node: fx.Node, env: dict[fx.Node, Any], builder: Builder) -> Any:
         from pytorch_to_mlx.lower.aten._control import lower_higher_order
@@ -287,7 +293,7 @@ class _Lowering:
     def _value(self, val: torch.Tensor, hint: str) -> Value:
         return Value(tuple(to_expr(d) for d in val.shape), torch_dtype(val.dtype), hint=hint)
 
-    def _refuse(self, node: fx.Node, reason: str) -> Any:
+    def _refuse(self, node: fx.Node, reason: str, stub: str = "") -> Any:
         scope, origin = self._scope(node), self._origin(node)
         self.unsupported.append(
             UnsupportedOp(
@@ -295,6 +301,7 @@ class _Lowering:
                 module_path=scope[-1].path if scope else "",
                 origin=str(origin),
                 reason=reason,
+                stub=stub,
             )
         )
         return _FAILED
