@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Calls both in turn: every output equal, shape and dtype too."""
     for args in calls:
-        given = [a.numpy() if isinstance(a, torch.Tensor) else a for a in args]
+        given = pytree.tree_map(lambda a: a.numpy() if isinstance(a, torch.Tensor) else a, args)
         got = pytree.tree_leaves(converted(*given))
         with torch.no_grad():
             want = pytree.tree_leaves(script(*args))

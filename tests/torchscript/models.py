@@ -199,3 +199,31 @@ class Convolutional(nn.Module):
         mixed, _ = self.attention(tokens, tokens, tokens)
         image = mixed.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
         return image + 0.5, y.reshape(batch, -1)[:, : channels * 2] / (height * width)
+
+
+class Encoder(nn.Module):
+    """Transformer layers, for which torch has fused kernels that traces hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2)
+        self.embedding = nn.Embedding(11, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.layers(self.embedding(ids))
+
+
+class Nested(nn.Module):
+    """A list of tensors as input, a branch on equal sizes, a dict with number keys."""
+
+    def forward(self, x: Tensor, others: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        first, second = x.chunk(2, -1)
+        if x.shape[0] == others[0].shape[0]:
+            first = first + others[0]
+        else:
+            first = first - others[1]
+        scaled: dict[int, Tensor] = {}
+        for i, other in enumerate(others):
+            scaled[i] = other * i
+        return first + second, scaled[1], [other + 1 for other in others]

@@ -107,6 +107,19 @@ def test_traces_keep_modules_and_sizes():
     assert any("is a trace" in w for w in converted.report["warnings"])
 
 
+@pytest.mark.parametrize("trace", [False, True])
+def test_fused_transformer_kernels(trace):
+    ids = torch.randint(0, 11, (2, 5))
+    script = traced(models.Encoder(), ids) if trace else scripted(models.Encoder())
+    assert (
+        "TransformerEncoderLayer" in converts(script, (ids,), (torch.randint(0, 11, (3, 7)),)).code
+    )
+
+
+def test_lists_of_tensors_in_and_out():
+    converts(scripted(models.Nested()), (torch.randn(3, 4), [torch.randn(3, 2) for _ in "ab"]))
+
+
 def test_frozen_scripts_keep_their_weights_names():
     with torch.no_grad():
         script = torch.jit.freeze(scripted(models.Unrolled()))
