@@ -146,7 +146,7 @@ def explain(error: BaseException, module_path: str = "") -> CaptureError:
 def user_line(error: BaseException) -> tuple[str, int, str]:
     """The innermost line of the user's code, in the traceback or in the one that torch quotes."""
     quoted = innermost_user_line(_after(str(error), "The following call raised this error"))
-    if quoted[0]:
+    if quoted[0] and _is_user_code(quoted[0]):
         return quoted
     own: tuple[str, int, str] = ("", 0, "")
     chain: BaseException | None = error
