@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytorch_to_mlx import memory, reporting
 from pytorch_to_mlx.converted import Converted
 from pytorch_to_mlx.custom.load import load_ops
-from pytorch_to_mlx.custom.provide import provide
+from pytorch_to_mlx.custom.provide import provide, provide_by_agent
 from pytorch_to_mlx.errors import CaptureError, InputError
 from pytorch_to_mlx.footprint import memory_estimate
 from pytorch_to_mlx.package.config import build_config
@@ -24,6 +24,7 @@ from pytorch_to_mlx.quantize.run import quantize_package
 
 if TYPE_CHECKING:
     from pytorch_to_mlx.capture.program import Captured
+    from pytorch_to_mlx.custom.agent.chat import Agent
     from pytorch_to_mlx.graph import Graph
     from pytorch_to_mlx.passes.base import PassReport
     from pytorch_to_mlx.sources.detect import OpenedSource
@@ -49,6 +50,7 @@ def convert(
     fold_batch_norm: bool = True,
     quantize_options: Mapping[str, Any] | None = None,
     ops: Any = None,
+    agent: Agent | None = None,
 ) -> Converted:
     """Converts a model to a package of readable ``mlx.nn`` code and weights.
 
@@ -75,6 +77,7 @@ def convert(
         quantize_options: options of :func:`quantize` (``group_size``, ``include``, ...).
         ops: a file (or several), or functions, marked with :func:`pytorch_to_mlx.implements`: the
             MLX forms of ops that the converter does not know. Each is proven against its op first.
+        agent: whom to ask for ops that are still unknown (docs/custom_ops.md); nobody by default.
 
     Returns:
         The converted model, callable.
@@ -105,6 +108,8 @@ def convert(
         timings=timings,
     )
     provide(captured, given)
+    if agent is not None:
+        provide_by_agent(captured, agent, print)
     first = output if recipe is None else None  # a temporary folder, to be quantized from
     converted = _convert(
         opened, captured, first, bars, timings, overwrite=overwrite, fold=fold_batch_norm

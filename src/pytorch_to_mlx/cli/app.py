@@ -20,21 +20,10 @@ app = typer.Typer(
 )
 
 
-def _show_version(value: bool) -> None:
-    if value:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            typer.echo(f"pytorch_to_mlx {version('pytorch-to-mlx')}")
-        except PackageNotFoundError:
-            typer.echo("pytorch_to_mlx (from a source tree)")
-        raise typer.Exit
-
-
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+        bool, typer.Option("--version", callback=opt.show_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
     """Exit codes: 0 done (and proven, where asked), 1 parity failed, 2 bad input or unsupported."""
@@ -63,6 +52,10 @@ def convert(
     budget_mb: opt.BudgetMb = None,
     bits_per_weight: opt.BitsPerWeight = None,
     ops: opt.Ops = None,
+    agent: opt.Agent = None,
+    agent_model: opt.AgentModel = "default",
+    agent_tries: opt.AgentTries = 3,
+    agent_dry_run: opt.AgentDryRun = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing package.")
     ] = False,
@@ -117,6 +110,7 @@ def convert(
                 bits_per_weight=bits_per_weight,
             ),
             ops=ops,
+            agent=opt.agent_of(agent, agent_model, agent_tries, agent_dry_run),
             progress=run.progress(),
         )
         proof = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -109,6 +109,24 @@ Ops = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+_AGENT = "Agent"
+Agent = Annotated[
+    str | None,
+    typer.Option(
+        "--agent",
+        help="An OpenAI-compatible address to ask for ops that are not known (never by default).",
+        metavar="URL",
+        rich_help_panel=_AGENT,
+    ),
+]
+AgentModel = Annotated[str, typer.Option(help="The model to ask.", rich_help_panel=_AGENT)]
+AgentTries = Annotated[
+    int, typer.Option(min=1, max=20, help="Answers to try for each op.", rich_help_panel=_AGENT)
+]
+AgentDryRun = Annotated[
+    bool,
+    typer.Option("--agent-dry-run", help="Print what would be sent.", rich_help_panel=_AGENT),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_OUTPUT),
@@ -192,3 +210,27 @@ BitsPerWeight = Annotated[
         rich_help_panel=_QUANTIZE,
     ),
 ]
+
+
+def agent_of(url: str | None, model: str, tries: int, dry_run: bool) -> Any:
+    """The agent that the options name, if any."""
+    from pytorch_to_mlx.custom.agent.chat import Agent
+    from pytorch_to_mlx.errors import InputError
+
+    if url is None:
+        if dry_run:
+            raise InputError("--agent-dry-run needs --agent URL")
+        return None
+    return Agent(url, model, tries, dry_run)
+
+
+def show_version(value: bool) -> None:
+    """Prints the version and ends."""
+    if value:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"pytorch_to_mlx {version('pytorch-to-mlx')}")
+        except PackageNotFoundError:
+            typer.echo("pytorch_to_mlx (from a source tree)")
+        raise typer.Exit

@@ -113,7 +113,8 @@ def _marked(
             f"{origin} implements no op", hint="mark a function with @implements('lib::op')"
         )
     for name in marked if only is None else [only]:
-        entries = _closure(name, statements, names, source.splitlines(), origin)
+        title = f"# From {origin}: {getattr(names[name], MARK)}, proven against the original."
+        entries = entries_of(name, source, names, title, origin)
         yield CustomOp(getattr(names[name], MARK), names[name], origin, entries)
 
 
@@ -127,14 +128,15 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
             yield node.target.id, node
 
 
-def _closure(
-    root: str,
-    statements: Mapping[str, ast.stmt],
-    names: Mapping[str, Any],
-    lines: list[str],
-    origin: str,
+def entries_of(
+    root: str, source: str, names: Mapping[str, Any], title: str, origin: str = ""
 ) -> dict[str, Added]:
-    """The function, and every function and constant of its file that it needs."""
+    """The function ``root`` under the comment ``title``, and what of its file it needs.
+
+    Raises:
+        InputError: it needs something that cannot travel.
+    """
+    statements, lines = dict(_definitions(ast.parse(source))), source.splitlines()
     entries: dict[str, Added] = {}
     todo = [root]
     while todo:
@@ -151,7 +153,7 @@ def _closure(
         todo.extend(needs)
         text = _text(node, lines)
         if name == root:
-            text = f"# From {origin}: {getattr(thing, MARK)}, proven against the original.\n{text}"
+            text = f"{title}\n{text}"
         entries[name] = Added(thing, text, tuple(needs), (origin, node.lineno))
     return entries
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.custom.load import CustomOp
-from pytorch_to_mlx.custom.prove import Run, prove
+from pytorch_to_mlx.custom.prove import Proof, Run, prove
 from pytorch_to_mlx.custom.record import programs_ops, recorded
 from pytorch_to_mlx.errors import LoweringError, UnsupportedOp
 from pytorch_to_mlx.ops import registry
 
 if TYPE_CHECKING:
     from pytorch_to_mlx.capture.program import Captured
+    from pytorch_to_mlx.custom.agent.chat import Agent
 
 
 def provide(captured: Captured, ops: Sequence[CustomOp]) -> None:
@@ -41,15 +42,33 @@ def provide(captured: Captured, ops: Sequence[CustomOp]) -> None:
             reason = f"{op.name} of {op.origin} does not match it {proof.failure}"
             failed.append(UnsupportedOp(op.target, origin=op.origin, reason=reason))
             continue
-        _register(op)
-        captured.custom[op.target] = op.name
-        facts = {"op": op.op, "function": op.name, "origin": op.origin}
-        captured.provided.append({**facts, "proof": proof.to_dict()})
+        _use(captured, op, proof)
     if failed:
         count = len(failed)
         raise LoweringError(
             f"{count} function{'' if count == 1 else 's'} given for ops cannot be used", ops=failed
         )
+
+
+def provide_by_agent(captured: Captured, agent: Agent, show: Callable[[str], None]) -> None:
+    """Asks an agent for every op that is still unknown; what it proves is used as a given one is.
+
+    Raises:
+        LoweringError, InputError: as ``custom.agent.loop.fill``.
+    """
+    from pytorch_to_mlx.custom.agent.loop import fill
+
+    if captured.frontend != "aten":
+        return
+    for op, proof, facts in fill(captured, agent, show):
+        _use(captured, op, proof, agent=facts)
+
+
+def _use(captured: Captured, op: CustomOp, proof: Proof, **facts: Any) -> None:
+    _register(op)
+    captured.custom[op.target] = op.name
+    named = {"op": op.op, "function": op.name, "origin": op.origin}
+    captured.provided.append({**named, "proof": proof.to_dict(), **facts})
 
 
 def _runs(op: CustomOp) -> Run:

@@ -221,7 +221,17 @@ Names in a shape are sizes that may change from call to call.
 - `python convert_weights.py checkpoint.safetensors out/` turns another checkpoint of the same
   architecture (a fine-tune) into these weights.
 - `report.html`: how it was converted and what proves it.
-{_quantization(report)}{_parity(report)}{_speed(report)}"""
+{_custom_ops(config)}{_quantization(report)}{_parity(report)}{_speed(report)}"""
+
+
+def _custom_ops(config: dict[str, Any]) -> str:
+    """Which functions came from outside, and on how many cases each was proven."""
+    lines = [
+        f"- {code_span(c['function'])} for {code_span(c['op'])}, from {plain(c['origin'])}: "
+        f"equal on {sum(c['proof']['cases'].values())} cases"
+        for c in config.get("custom_ops", ())
+    ]
+    return "\n".join(["", "## Ops that were given", "", *lines, ""]) if lines else ""
 
 
 def _quantization(report: dict[str, Any]) -> str:
