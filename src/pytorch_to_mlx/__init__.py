@@ -9,6 +9,7 @@ from pytorch_to_mlx.blas import load_blas
 from pytorch_to_mlx.version import __version__
 
 if TYPE_CHECKING:
+    from pytorch_to_mlx import onnx_backend
     from pytorch_to_mlx.api import analyze, benchmark, convert, load, quantize, validate
     from pytorch_to_mlx.converted import Converted
     from pytorch_to_mlx.custom import implements
@@ -32,13 +33,19 @@ __all__ = [
     "convert",
     "implements",
     "load",
+    "onnx_backend",
     "quantize",
     "validate",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the public names on first use, so that importing the package is cheap."""
+    """Imports the public names on first use, so that importing the package is cheap.
+
+    ``onnx_backend`` is a module that is an ``onnx.backend.base.Backend``; it needs onnx.
+    """
+    if name == "onnx_backend":
+        return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

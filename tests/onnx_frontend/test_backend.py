@@ -183,3 +183,8 @@ def test_squeeze_without_axes_drops_what_is_known_to_be_one_or_says_so(model):
     np.testing.assert_array_equal(rep.run([x])[0], x[:, 0])
     with pytest.raises(ValueError, match="squeeze to 0 axes"):
         rep.run([x[:1]])
+
+
+def test_it_is_a_public_name() -> None:
+    code = "import pytorch_to_mlx as p2m; assert p2m.onnx_backend.supports_device('CPU')"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
