@@ -44,7 +44,7 @@ def _taken(node: Node) -> dict[Node, int] | None:
         return None
     x: Any = node.args[0]
     dims = node.output.dims
-    if not is_array(x) or x.shape is None or x.ndim + 1 != len(dims) or not is_static(dims[-2]):
+    if not is_array(x) or not x.shape or x.ndim + 1 != len(dims) or not is_static(dims[-2]):
         return None
     if not same_shape(x.dims[:-1], dims[:-2]) or not dims_equal(x.dims[-1], dims[-2] * dims[-1]):
         return None
