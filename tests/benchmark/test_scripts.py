@@ -36,6 +36,7 @@ def test_hand_written_modules_agree_with_the_source(name: str) -> None:
         written = hand.WRITTEN[str(model.hand)](module)
     except hand.Unavailable as error:
         pytest.skip(str(error))
+    # Two right bfloat16 runs differ by some steps of 2**-8 of the scale (0.032 was seen).
     tolerance = 5e-2 if model.dtype == "bfloat16" else 1e-4
     for case in model.cases:
         x = model.example(case)
