@@ -129,6 +129,8 @@ class Rep(BackendRep):
         if isinstance(inputs, Mapping):
             return dict(inputs)
         values = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        if len(values) > len(self.names):
+            raise ValueError(f"the model takes {len(self.names)} inputs, got {len(values)}")
         return dict(zip(self.names, values, strict=False))
 
 
