@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import mlx.nn as nn
 
 from pytorch_to_mlx.files import write_text
 from pytorch_to_mlx.package import selftest
-from pytorch_to_mlx.package.folder import beside
+from pytorch_to_mlx.package.folder import beside, renewed
 from pytorch_to_mlx.package.run import Package
 
 if TYPE_CHECKING:
@@ -80,12 +81,17 @@ class Converted:
 
     def write_report(self) -> None:
         """Writes ``report.html``, ``report.json`` and ``README.md`` of the package as things
-        stand.
+        stand, all three in one step where the package is complete.
         """
+        complete = (self.path / "report.json").is_file() and self._temporary is None
+        with renewed(self.path) if complete else nullcontext(self.path) as folder:
+            self._write_report(folder)
+
+    def _write_report(self, folder: Path) -> None:
         from pytorch_to_mlx.report.build import write_report
 
-        write_report(self.report, self.path)
-        write_text(self.path / "README.md", selftest.readme(self.config, self.report))
+        write_report(self.report, folder)
+        write_text(folder / "README.md", selftest.readme(self.config, self.report))
 
     def __repr__(self) -> str:
         name, count = self.config["name"], self.config["parameters"]

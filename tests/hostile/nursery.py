@@ -13,7 +13,10 @@ import os
 import sys
 from typing import Any
 
-_STEPS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.chmod", "shutil.rmtree"}
+_STEPS = {
+    *("open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.chmod", "os.link"),
+    "shutil.rmtree",
+}
 
 
 def main() -> None:

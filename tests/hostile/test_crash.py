@@ -173,3 +173,25 @@ def test_a_new_folder_appears_whole_or_not_at_all(
         code, _ = nursery.convert("New", folder, number=signal.SIGKILL, at=at)
         assert code == -signal.SIGKILL
         assert state(folder / "package", wanted) in ("none", "New")
+
+
+def test_a_proof_is_in_all_files_or_in_none(nursery: Nursery, tmp_path: Path) -> None:
+    """Report and README change together when an existing package is validated."""
+    target = tmp_path / "package"
+    assert nursery.convert("New", tmp_path)[0] == 0
+    proof = ("validate", str(target), "-i", f"{nursery.root / 'New'}.py:make")
+    bare = content(target)
+    code, steps = nursery.run(tmp_path, *proof)
+    assert code == 0, nursery.log.read_text()
+    proven = content(target)
+    assert bare["README.md"] != proven["README.md"]
+    for at in instants(steps, 3):
+        assert nursery.convert("New", tmp_path)[0] == 0
+        code, _ = nursery.run(tmp_path, *proof, number=signal.SIGKILL, at=at)
+        assert code == -signal.SIGKILL
+        now = content(target)
+        wanted = proven if "validation" in json.loads(now["report.json"]) else bare
+        assert now["README.md"] == wanted["README.md"]
+        assert set(now) == set(wanted)
+    assert nursery.run(tmp_path, *proof)[0] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["package"], "leftovers of killed runs"

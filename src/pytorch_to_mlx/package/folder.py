@@ -86,6 +86,35 @@ def beside(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             leftovers.unlock(lock)
 
 
+@contextmanager
+def renewed(target: Path) -> Iterator[Path]:
+    """A copy of the package ``target``, made of hard links, that takes its place when the block
+    ends: several files change in one step.
+
+    Files in it are to be replaced, never written into. Where no folder can be made beside the
+    target, or this process works inside of it (its shell would be left in a folder that is gone),
+    the target itself is given.
+
+    Raises:
+        OutputError: the folder could not be written.
+    """
+    target = Path(os.path.abspath(target))
+    if Path.cwd().is_relative_to(target) or not os.access(target.parent, os.W_OK):
+        yield target
+        return
+    with beside(target, overwrite=True) as work:
+        shutil.copytree(target, work, copy_function=_link, symlinks=True, dirs_exist_ok=True)
+        yield work
+
+
+def _link(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+    return target
+
+
 def _working_folder(target: Path) -> tuple[Path, int]:
     """A new folder beside the target, locked for as long as this process lives.
 
