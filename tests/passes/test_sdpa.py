@@ -80,12 +80,27 @@ def test_filled_over_an_added_bias_sees_all_alike_where_nothing_is_seen():
     assert targets(graph) == ["mx.where", ATTENTION]
 
 
-def test_infinite_fill_by_an_input_is_refused():
+@pytest.mark.parametrize("keys", [K, K[:, :, :1].repeat(6, axis=2)])
+def test_infinite_fill_by_an_input_is_nan_where_nothing_is_seen(keys):
+    mask = RNG.random((2, 1, 5, 6)) < 0.7
+    mask[1, 0, 3] = False
     graph = build(
         lambda q, k, v, m: softmax(call(mx.where, m, q @ swap(k), -float("inf"))) @ v, QS, KS, KS,
         ("bool", ("B", 1, "T", "S")),
     )  # fmt: skip
-    report = check(graph, PASSES, [Q, K, V, np.ones((2, 1, 5, 6), bool)])
+    check(graph, PASSES, [Q, keys, V, mask], rtol=2e-6)
+    assert targets(graph) == [ATTENTION, "ops.nan_masked_rows"]
+
+
+def test_infinite_and_finite_fills_are_refused():
+    def fn(q, k, v, m, n):
+        scores = call(mx.where, m, q @ swap(k), -float("inf"))
+        return softmax(call(mx.where, n, scores, -1e9)) @ v
+
+    spec = ("bool", ("B", 1, "T", "S"))
+    graph = build(fn, QS, KS, KS, spec, spec)
+    masks = [RNG.random((2, 1, 5, 6)) < 0.7 for _ in range(2)]
+    report = check(graph, PASSES, [Q, K, V, *masks])
     assert ATTENTION not in targets(graph)
     assert "-inf" in report.refusals[0][1]
 

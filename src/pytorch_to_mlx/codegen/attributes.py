@@ -8,6 +8,8 @@ from pytorch_to_mlx.codegen.homes import Homes, leaf, parent
 from pytorch_to_mlx.codegen.names import attribute, unique
 from pytorch_to_mlx.graph import Graph
 
+LAYERS = "layers"  # where nn.Sequential has its elements
+
 
 class Attributes:
     """The emitted module tree: for every source path its attribute name (or list index) in its
@@ -16,6 +18,7 @@ class Attributes:
 
     def __init__(self, graph: Graph, homes: Homes, region_paths: set[str]) -> None:
         self.lists = homes.lists
+        self.sequences = set(homes.sequences)
         self.children: dict[str, list[str]] = defaultdict(list)
         order = {path: i for i, path in enumerate([*graph.classes, *graph.params])}
         paths = sorted(
@@ -25,6 +28,8 @@ class Attributes:
         for path in paths:
             self._add(path)
         self.parts: dict[str, str | int] = {"": ""}
+        if all(p.isascii() and p.isdigit() for p in self.children[""]):
+            self.sequences.add("")  # a container by itself
         for path in list(self.children):
             self._name_children(path)
 
@@ -49,7 +54,7 @@ class Attributes:
             path = parent(path)
 
     def _name_children(self, path: str) -> None:
-        if path in self.lists:
+        if path in self.lists | self.sequences:
             self.children[path].sort(key=lambda p: int(leaf(p)))
             for i, child in enumerate(self.children[path]):
                 self.parts[child] = i
@@ -68,6 +73,8 @@ class Attributes:
                 raise KeyError(f"{path!r} is not below {base!r}")
             out.append(self.parts[path])
             path = parent(path)
+            if path in self.sequences:
+                out.append(LAYERS)
         return out[::-1]
 
     def target(self, path: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from pytorch_to_mlx.codegen import constructors
-from pytorch_to_mlx.codegen.attributes import Attributes
+from pytorch_to_mlx.codegen.attributes import LAYERS, Attributes
 from pytorch_to_mlx.codegen.context import Context, Method
 from pytorch_to_mlx.codegen.homes import Homes, leaf
 from pytorch_to_mlx.codegen.library import library_classes
@@ -92,6 +92,7 @@ class ClassBuilder:
             path not in self.homes.layers
             and path not in self.homes.plain
             and path not in self.homes.lists
+            and path not in self.homes.sequences
         )
 
     def _height(self, path: str, by_height: dict[int, list[str]]) -> int:
@@ -99,7 +100,7 @@ class ClassBuilder:
         for child in self.attributes.children.get(path, []):
             below = self._height(child, by_height)
             height = max(
-                height, below + 1 if self._is_module(child) or child in self.homes.lists else 0
+                height, 0 if child in self.homes.layers or child in self.homes.plain else below + 1
             )
         if self._is_module(path):
             by_height[height].append(path)
@@ -111,7 +112,14 @@ class ClassBuilder:
     def _module(self, path: str) -> ModuleCode:
         init: list[ast.stmt] = []
         lengths: dict[str, int] = {}
-        for child in self.attributes.children.get(path, []):
+        children = self.attributes.children.get(path, [])
+        if path in self.attributes.sequences:
+            target = ast.Attribute(ast.Name("self", ast.Load()), LAYERS, ast.Store())
+            elements = constructors.list_of([self._constructor(c) for c in children])
+            init.append(ast.Assign([target], elements, lineno=0))
+            lengths[f"self.{LAYERS}"] = len(children)
+            children = []
+        for child in children:
             name = str(self.attributes.parts[child])
             target = ast.Attribute(ast.Name("self", ast.Load()), name, ast.Store())
             init.append(ast.Assign([target], self._constructor(child), lineno=0))
@@ -138,6 +146,10 @@ class ClassBuilder:
             return constructors.placeholder(self.homes.plain[path])
         if path in self.homes.lists:
             return constructors.list_of(
+                [self._constructor(c) for c in self.attributes.children[path]]
+            )
+        if path in self.homes.sequences:
+            return constructors.sequence_of(
                 [self._constructor(c) for c in self.attributes.children[path]]
             )
         module = self.modules[path]
@@ -335,7 +347,8 @@ def _labels(module: ModuleCode, known: dict[str, list[str]]) -> list[str]:
     """
     labels: dict[int, str] = {}
     for statement in module.init:
-        for call in [n for n in ast.walk(statement) if isinstance(n, ast.Call)]:
+        calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)]
+        for call in [c for c in calls if ast.unparse(c.func) != "nn.Sequential"]:
             names = _argument_names(call, known)
             for i, a in enumerate(call.args):
                 for n in ast.walk(a):

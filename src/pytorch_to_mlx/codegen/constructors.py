@@ -115,6 +115,15 @@ def list_of(elements: list[ast.expr]) -> ast.expr:
     return ast.List(items, ast.Load())
 
 
+def sequence_of(elements: list[ast.expr]) -> ast.expr:
+    """``nn.Sequential`` of elements in order."""
+    listed = list_of(elements)
+    given: list[ast.expr] = [ast.Starred(listed, ast.Load())]
+    return ast.Call(
+        callee("nn.Sequential"), listed.elts if isinstance(listed, ast.List) else given, []
+    )
+
+
 def open_single_lists(statement: ast.stmt) -> None:
     """``[Block() for _ in range(1)]`` as ``[Block()]`` (in place)."""
     value = statement.value if isinstance(statement, ast.Assign) else None

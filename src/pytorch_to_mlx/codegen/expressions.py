@@ -265,10 +265,10 @@ def constant(a: Any) -> ast.expr:
 
 
 def root_of(scale: Any) -> ast.expr:
-    """``64**-0.5`` where a scale is that, exactly; else the number."""
+    """``64**-0.5`` where a scale is that (or ``1 / sqrt(64)``); else the number."""
     if isinstance(scale, float) and 0 < scale < 1:
         size = round(scale**-2)
-        if size**-0.5 == scale:
+        if math.isclose(size**-0.5, scale, rel_tol=4e-16):
             return ast.BinOp(ast.Constant(size), ast.Pow(), ast.Constant(-0.5))
     return constant(scale)
 

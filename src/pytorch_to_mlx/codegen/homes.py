@@ -11,6 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pytorch_to_mlx.codegen.hoist import hoist_input_layout, hoist_shared
 from pytorch_to_mlx.codegen.names import identifier
@@ -45,6 +46,15 @@ class Homes:
     lists: set[str]
     in_layer: dict[str, tuple[str, str]]  # weight path -> its layer's path and name there
     owner_of: dict[Value, str]  # weight -> path of the module or layer that holds it
+    sequences: set[str] = field(default_factory=set)  # containers that nn.Sequential may stand for
+
+
+class Containers(Protocol):
+    """What placing needs to know of containers (:class:`sequences.Sequences`)."""
+
+    paths: set[str]
+
+    def cut(self, node: Node, frames: tuple[Frame, ...]) -> tuple[Frame, ...]: ...
 
 
 def parent(path: str) -> str:
@@ -62,8 +72,8 @@ def is_ancestor(path: str, of: str, *, strict: bool = True) -> bool:
     return path == "" or of.startswith(path + ".")
 
 
-def find_homes(graph: Graph) -> Homes:
-    """Places layers and calls."""
+def find_homes(graph: Graph, containers: Containers) -> Homes:
+    """Places layers and calls; ``containers`` are those that shall be kept as modules."""
     param_of = graph.param_of()
     layer_of, layers = _place_layers(graph, param_of)
     in_layers = {id(p) for place in layers.values() for p in place.params.values()}
@@ -73,8 +83,8 @@ def find_homes(graph: Graph) -> Homes:
     plain = {path: p for path, p in used.items() if id(p) not in in_layers}
     plain.update({path: graph.params[path] for path in graph.states if path in graph.params})
     _hoist_lone_weights(graph, layer_of, layers, plain)
-    frames = {n: _reachable(n, graph, layer_of, layers) for n in graph.nodes}
-    lists = _dissolve(frames, layers, plain)
+    frames = {n: containers.cut(n, _reachable(n, graph, layer_of, layers)) for n in graph.nodes}
+    lists, sequences = _dissolve(frames, layers, plain, containers.paths)
     _unwrap_single(graph, layer_of, layers, lists)
     hoist_input_layout(graph, frames)
     hoist_shared(graph, frames, layer_of, layers, plain)
@@ -84,7 +94,7 @@ def find_homes(graph: Graph) -> Homes:
         p.path: (place.path, name) for place in layers.values() for name, p in place.params.items()
     }
     owner_of = {p.value: owner[p.path] for p in graph.params.values()}
-    return Homes(layers, layer_of, frames, plain, lists, in_layer, owner_of)
+    return Homes(layers, layer_of, frames, plain, lists, in_layer, owner_of, sequences)
 
 
 # -- layers
@@ -140,10 +150,15 @@ def _place_layers(
 
 
 def _single_call_modules(graph: Graph, owned: dict[str, set[str]]) -> set[str]:
-    """Modules without weights that hold exactly one call: a pooling layer, say."""
-    calls = Counter(n.scope[-1].path for n in graph.nodes if n.scope and n.target != "return")
+    """Modules without weights that hold exactly one call: a pooling layer, say.
+
+    Transposes do not count: layout has put them where they are.
+    """
+    moved = ("return", "mx.transpose")
+    calls = Counter(n.scope[-1].key for n in graph.nodes if n.scope and n.target not in moved)
     holders = {f.path for n in graph.nodes for f in n.scope[:-1]}
-    return {p for p, n in calls.items() if n == 1 and p and p not in holders and not owned.get(p)}
+    several = {path for (path, _), n in calls.items() if n > 1}
+    return {p for p, _ in calls if p and p not in holders | several and not owned.get(p)}
 
 
 def _layer_path(
@@ -262,10 +277,13 @@ def _bare_owners(graph: Graph, layers: dict[str, LayerPlace]) -> set[str]:
 
 
 def _dissolve(
-    frames: dict[Node, tuple[Frame, ...]], layers: dict[str, LayerPlace], plain: dict[str, Param]
-) -> set[str]:
+    frames: dict[Node, tuple[Frame, ...]],
+    layers: dict[str, LayerPlace],
+    plain: dict[str, Param],
+    kept: set[str],
+) -> tuple[set[str], set[str]]:
     """Drops frames of containers and of small modules without weights; returns the paths of
-    lists.
+    lists, and of containers with weights that are to be ``kept``.
     """
     weights = set(layers) | set(plain)
     paths = {f.path for fs in frames.values() for f in fs}
@@ -279,13 +297,16 @@ def _dissolve(
         for p, kids in children.items()
         if p and p not in layers and all(k.isascii() and k.isdigit() for k in kids)
     }
+    sequences = {p for p in lists & kept if any(is_ancestor(p, w) for w in weights)}
+    lists -= sequences
     size = Counter(f.key for fs in frames.values() for f in fs)
     drop = set()
     for fs in frames.values():
         for f in fs[1:]:
             bare = not any(is_ancestor(f.path, w, strict=False) for w in weights)
-            if f.path in lists or (bare and size[f.key] <= INLINE_CALLS):
+            small = bare and size[f.key] <= INLINE_CALLS and f.path not in sequences
+            if f.path in lists or small:
                 drop.add(f.key)
     for node, fs in frames.items():
         frames[node] = tuple(f for i, f in enumerate(fs) if i == 0 or f.key not in drop)
-    return lists
+    return lists, sequences

@@ -66,7 +66,7 @@ def base_name(value: Value, producer: Node | None) -> str:
     ):  # merged from several statements: none of their names fits
         return _MADE_FROM_NOTHING[producer.target]
     named = _from_source(value, producer)
-    if named:
+    if named and not (value.dtype == "bool" and len(named) == 1):  # what a mask was filled into
         return named
     if value.dtype == "bool" or any(u.kwargs.get("mask") is value for u in value.uses):
         return "mask"
@@ -81,6 +81,18 @@ def base_name(value: Value, producer: Node | None) -> str:
     by_target = _BY_TARGET.get(producer.target)
     if by_target:
         return by_target
+    return ""
+
+
+def name_of_origin(value: Value, steps: int = 6) -> str:
+    """A name for a value without one of its own: that of the integers it is computed from."""
+    while steps and value.node is not None and value.dtype in ("int32", "int64"):
+        sources = [v for v in value.node.inputs() if v.kind == "array" and v.dtype == value.dtype]
+        if not sources:
+            return ""
+        value, steps = sources[0], steps - 1
+        if named := base_name(value, value.node):
+            return named
     return ""
 
 

@@ -13,7 +13,7 @@ from pytorch_to_mlx.codegen.context import Context, Method
 from pytorch_to_mlx.codegen.control import ControlFlow
 from pytorch_to_mlx.codegen.expressions import Renderer, attribute_chain, name
 from pytorch_to_mlx.codegen.homes import leaf
-from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, shorten
+from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, name_of_origin, shorten
 from pytorch_to_mlx.codegen.loops import fold_loops, return_directly
 from pytorch_to_mlx.codegen.names import argument, unique
 from pytorch_to_mlx.codegen.queries import (
@@ -348,7 +348,8 @@ class MethodWriter:
         names = {}
         for v in self.region.inputs:
             base = self._argument_base(v, known)
-            picked = unique(base, taken)
+            free = (n for n in ("x", "h", "y", "z") if base == "x" and n not in taken)
+            picked = next(free, unique(base, taken))
             taken.add(picked)
             names[f"_v{v.id}"] = picked
         return names, []
@@ -365,7 +366,7 @@ class MethodWriter:
                 return shorten(signature[0])
         if v in self.context.param_of:
             return shorten(leaf(self.context.param_of[v].path))
-        return base_name(v, v.node) or "x"
+        return base_name(v, v.node) or name_of_origin(v) or "x"
 
     def _argument_names(self, names: dict[str, str]) -> list[str]:
         if self.is_root:

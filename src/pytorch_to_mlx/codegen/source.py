@@ -20,6 +20,7 @@ from pytorch_to_mlx.codegen.methods import MethodWriter
 from pytorch_to_mlx.codegen.queries import makers_of_sizes
 from pytorch_to_mlx.codegen.regions import Region, build_regions
 from pytorch_to_mlx.codegen.root_inputs import nests
+from pytorch_to_mlx.codegen.sequences import Sequences
 from pytorch_to_mlx.codegen.size_names import name_sizes, names_of
 from pytorch_to_mlx.codegen.source_names import class_line
 from pytorch_to_mlx.errors import CodegenError
@@ -68,13 +69,21 @@ def emit(graph: Graph, *, description: str = "", formatted: bool = True) -> Mode
     """
     if not graph.size_names:
         name_sizes(graph, {})
-    homes = find_homes(graph)
-    root = build_regions(graph, homes)
-    regions = root.walk()
-    attributes = Attributes(graph, homes, {r.frame.path for r in regions})
-    context = Context(graph, homes, attributes, graph.param_of())
-    for region in reversed(regions):
-        _write(context, region)
+    sequences = Sequences(graph)
+    while True:
+        homes = find_homes(graph, sequences)
+        root = build_regions(graph, homes)
+        if sequences.revise(homes, root):
+            continue
+        regions = root.walk()
+        attributes = Attributes(graph, homes, {r.frame.path for r in regions})
+        context = Context(graph, homes, attributes, graph.param_of())
+        for region in reversed(regions):
+            _write(context, region)
+        lacking = {r.frame.path for r, m in context.methods.items() if m.extra} & homes.sequences
+        if not lacking:
+            break
+        sequences.reject(lacking)
     classes = ClassBuilder(graph, homes, attributes, context, root).build()
     helpers, _ = library_source(context.used_ops)
     body = [_class(c, graph) for c in classes]

@@ -87,8 +87,8 @@ def _same(x: Value, *_: Any, **__: Any) -> Any:
     return x.dims, x.dtype
 
 
-@rule("ops.zero_masked_rows")
-def _zero_masked_rows(out: Value, mask: Value) -> Any:
+@rule("ops.zero_masked_rows", "ops.nan_masked_rows")
+def _masked_rows(out: Value, mask: Value) -> Any:
     return broadcast(out.dims, (*mask.dims[:-1], 1)), out.dtype
 
 

@@ -73,6 +73,14 @@ def zero_masked_rows(out: mx.array, mask: mx.array) -> mx.array:
     return mx.where(mx.any(visible, axis=-1, keepdims=True), out, mx.zeros_like(out))
 
 
+def nan_masked_rows(out: mx.array, mask: mx.array) -> mx.array:
+    """Attention output [..., L, E], NaN in rows whose ``mask`` [..., L or 1, S] hides every key.
+
+    That is what softmax gives where all scores are -inf. True keeps a key.
+    """
+    return mx.where(mx.any(mask, axis=-1, keepdims=True), out, mx.nan)
+
+
 def single(value: int) -> tuple[int, ...]:
     """A setting as a tuple for one axis."""
     return (value,)

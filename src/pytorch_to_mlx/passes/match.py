@@ -17,6 +17,10 @@ Rule = Callable[[Node], Value | None]
 """Looks at one node; returns what replaces its output, or None. Builds only once it is sure."""
 
 
+#: What sets rows of an attention's result whose mask (the second argument) hides every key.
+MASKED_ROWS = ("ops.zero_masked_rows", "ops.nan_masked_rows")
+
+
 def graphs(graph: Graph) -> Iterator[Graph]:
     """The graph and every subgraph in it."""
     yield graph

@@ -70,7 +70,7 @@ class ResNetBottleNeckLayer(nn.Module):
         self.shortcut = (
             ResNetShortCut(in_channels, out_channels, stride) if shortcut else nn.Identity()
         )
-        self.layer = [
+        self.layer = nn.Sequential(
             ResNetConvLayer(
                 in_channels=in_channels,
                 out_channels=hidden_channels,
@@ -93,13 +93,10 @@ class ResNetBottleNeckLayer(nn.Module):
                 padding=0,
                 activation=False,
             ),
-        ]
+        )
 
     def __call__(self, x: mx.array) -> mx.array:
-        h = x
-        for layer in self.layer:
-            h = layer(h)
-        return nn.relu(h + self.shortcut(x))
+        return nn.relu(self.layer(x) + self.shortcut(x))
 
 
 class ResNetStage(nn.Module):
@@ -162,7 +159,7 @@ class ResNetEncoder(nn.Module):
 
 
 class ResNetModel(nn.Module):
-    """ResNetModel (modeling_resnet.py:291)."""
+    """ResNetModel (modeling_resnet.py:290)."""
 
     def __init__(self):
         super().__init__()
@@ -174,7 +171,7 @@ class ResNetModel(nn.Module):
 
 
 class ResNetForImageClassification(nn.Module):
-    """ResNetForImageClassification (modeling_resnet.py:340)."""
+    """ResNetForImageClassification (modeling_resnet.py:339)."""
 
     def __init__(self):
         super().__init__()

@@ -15,7 +15,7 @@ from typing import Any
 
 from pytorch_to_mlx.graph import Graph, Node
 from pytorch_to_mlx.passes.base import PassReport
-from pytorch_to_mlx.passes.match import graphs, is_array, keeps_result, same_shape
+from pytorch_to_mlx.passes.match import MASKED_ROWS, graphs, is_array, keeps_result, same_shape
 
 _BROADCASTING = {
     f"mx.{name}"
@@ -47,7 +47,7 @@ def run(graph: Graph, report: PassReport) -> None:
 def _is_mask(user: Node, node: Node) -> bool:
     """Whether attention reads a mask that is repeated over batches or heads only."""
     mask: Any = node.args[0]
-    if user.target == "ops.zero_masked_rows":
+    if user.target in MASKED_ROWS:
         used = user.args[1] is node.output and user.args[0] is not node.output
     else:
         used = user.target == _ATTENTION and user.kwargs.get("mask") is node.output

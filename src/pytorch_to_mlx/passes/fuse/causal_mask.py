@@ -28,7 +28,7 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import iter_values
 from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.base import PassReport
-from pytorch_to_mlx.passes.match import graphs, is_array, keeps_result, substitute
+from pytorch_to_mlx.passes.match import MASKED_ROWS, graphs, is_array, keeps_result, substitute
 
 ATTENTION = "mx.fast.scaled_dot_product_attention"
 
@@ -80,7 +80,7 @@ def _simplify(
 def _drop_zeroing(graph: Graph, node: Node, mask: Value) -> None:
     """Every row sees some key: none is left to set to 0."""
     for user in node.output.users:
-        if user.target == "ops.zero_masked_rows" and user.args[1] is mask:
+        if user.target in MASKED_ROWS and user.args[1] is mask:
             substitute(graph, user.output, node.output)
 
 

@@ -27,7 +27,7 @@ from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call
 from pytorch_to_mlx.graph.infer import infer
 from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.base import PassReport
-from pytorch_to_mlx.passes.match import graphs, is_array, pairs, reroute, same_shape
+from pytorch_to_mlx.passes.match import MASKED_ROWS, graphs, is_array, pairs, reroute, same_shape
 
 ATTENTION = "mx.fast.scaled_dot_product_attention"
 _FOLLOWS = {
@@ -63,7 +63,7 @@ def run(graph: Graph, report: PassReport) -> None:
 
 def is_mask(user: Node, value: Value) -> bool:
     """Whether a call reads the value as attention's mask and as nothing else."""
-    if user.target == "ops.zero_masked_rows":
+    if user.target in MASKED_ROWS:
         return user.args[1] is value and user.args[0] is not value
     used = user.target == ATTENTION and user.kwargs.get("mask") is value
     return used and not any(a is value for a in user.args)

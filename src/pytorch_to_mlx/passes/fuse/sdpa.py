@@ -14,12 +14,14 @@ Result::
     %1 = mx.fast.scaled_dot_product_attention(%q, %k, %v, scale=0.125, mask=%mask)
 
 The scale may be a factor or divisor of the scores, of q or of k; masks may be added or filled in.
-Refused where the attention weights have other users, and where a data-dependent mask fills in
-``-inf`` (a row without any key is NaN in torch and finite in MLX).
+Where a data-dependent mask fills in ``-inf``, a row without any key is NaN in torch and finite in
+MLX: ``ops.nan_masked_rows`` puts the NaN there. Refused where the attention weights have other
+users.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +81,7 @@ def run(graph: Graph, report: PassReport) -> None:
         if reason:
             report.refuse(node, reason)
             return None
-        return _build(node, scores)
+        return _build(node, scores, may_hide_all=_may_hide_all(scores, graph))
 
     apply(graph, report, ("mx.matmul",), rule)
     apply(graph, report, (ATTENTION,), _with_scale)
@@ -218,32 +220,44 @@ def _refusal(node: Node, softmax: Node, s: Scores, graph: Graph) -> str:
         for a, b, c in zip(q[:-2], k[:-2], v[:-2], strict=True)
     ):
         return "batch or heads of query, keys and values differ"
-    for mask, _, fill in s.visible:
-        part = evaluate.slice_of(mask)
-        known = part is not None and evaluate.constants(part, graph) is not None
-        if fill == -float("inf") and not known:
-            return "a data-dependent mask fills in -inf: a row that sees nothing would differ"
+    endless = [fill == -math.inf for _, _, fill in s.visible]
+    if _may_hide_all(s, graph) and not all(endless):
+        return "masks of -inf and of finite numbers: a row that sees nothing would differ"
     return ""
 
 
-def _build(node: Node, s: Scores) -> Value:
+def _may_hide_all(s: Scores, graph: Graph) -> bool:
+    """Whether data decides what a mask of -inf hides, so that it may be a whole row."""
+    for mask, _, fill in s.visible:
+        part = evaluate.slice_of(mask)
+        known = part is not None and evaluate.constants(part, graph) is not None
+        if fill == -math.inf and not known:
+            return True
+    return False
+
+
+def _build(node: Node, s: Scores, *, may_hide_all: bool) -> Value:
     q, keys, v = _rebuild(s.q), _rebuild(s.keys), node.args[1]
     rank = q.ndim
     k = keys.transpose(*range(rank - 2), rank - 1, rank - 2)
     dtype = str(v.dtype)
     q, k = cast_to(q, dtype), cast_to(k, dtype)
-    mask = _mask(s, rank, dtype)
+    keep, mask = _mask(s, rank, dtype)
     if rank == 3:
         q, k, v = (call("mx.expand_dims", x, 1) for x in (q, k, v))
     given = {} if mask is None else {"mask": mask}
     out = call(ATTENTION, q, k, v, scale=float(s.scale), **given)
+    if may_hide_all:
+        out = call("ops.nan_masked_rows", out, keep)
     if rank == 3:
         out = call("mx.squeeze", out, 1)
     return cast_to(out, node.output.dtype)
 
 
-def _mask(s: Scores, rank: int, dtype: str) -> Value | None:
-    """One mask for all that was added or filled in; of rank 4 where it has batches."""
+def _mask(s: Scores, rank: int, dtype: str) -> tuple[Value | None, Value | None]:
+    """What is not hidden, and one mask for all that was added or filled in; of rank 4 where they
+    have batches.
+    """
 
     def lifted(m: Value) -> Value:
         return call("mx.expand_dims", m, 1) if rank == 3 and m.ndim == 3 else m
@@ -261,6 +275,7 @@ def _mask(s: Scores, rank: int, dtype: str) -> Value | None:
             bias = bias.astype(DType(dtype))
         bias = lifted(bias)
     if keep is None:
-        return bias
+        return None, bias
     keep = lifted(keep)
-    return keep if bias is None else call("mx.where", keep, bias, _HIDES.get(dtype, _HIDES[""]))
+    hides = _HIDES.get(dtype, _HIDES[""])
+    return keep, keep if bias is None else call("mx.where", keep, bias, hides)

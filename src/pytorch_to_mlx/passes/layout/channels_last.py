@@ -1,11 +1,9 @@
 """Keeps arrays in the axis order that their users want and drops the transposes in between.
 
 A value is a physical array and a permutation; ``transpose`` only changes the permutation. Calls
-that do
-not care about the order of axes (elementwise, reductions, softmax, concatenation, slices, padding)
-work on the
-physical array with their axes remapped; all others get the logical order, by one transpose where
-needed.
+that do not care about the order of axes (elementwise, reductions, softmax, concatenation, slices,
+padding) work on the physical array with their axes remapped; all others get the logical order, by
+one transpose where needed.
 
 Given (channels-first source, convolutions lowered to channels-last)::
 
@@ -71,8 +69,7 @@ class _Layout:
     def place(self, v: Value) -> tuple[Value, Perm]:
         return self.at.get(v) or (v, identity(v.ndim if v.shape is not None else 0))
 
-    # -- dispatch
-    # ------------------------------------------------------------------------------------
+    # -- dispatch ----------------------------------------------------------------------------------
 
     def _node(self, node: Node) -> None:
         if node.target in ("mx.transpose", "mx.swapaxes") and not node.kwargs:
@@ -110,7 +107,8 @@ class _Layout:
         return {
             "mx.concatenate": self._concatenate,
             "mx.split": self._split,
-            "mx.pad": self._pad,
+            "mx.pad": self._per_axis,
+            "mx.tile": self._per_axis,
             "mx.reshape": self._reshape,
             "mx.expand_dims": self._expand_dims,
             "mx.squeeze": self._squeeze,
@@ -148,15 +146,12 @@ class _Layout:
         if is_identity(perm):
             return source
         key = (source, perm)
-        if key not in self.logical or not self._precedes(self.logical[key], node):
+        if key not in self.logical:  # nodes are visited in order: what exists was made earlier
             maker = self.maker.get(v, node)
             with self.builder.before(node), self.builder.at(maker.scope, maker.origin):
                 self.logical[key] = transposed(source, inverse(perm))
             self.logical[key].hint = v.hint
         return self.logical[key]
-
-    def _precedes(self, value: Value, node: Node) -> bool:
-        return True  # nodes are visited in order, so what exists was made earlier
 
     def _materialise_inputs(self, node: Node) -> None:
         self._rewrite_args(node, lambda v: self._as_logical(v, node))
@@ -277,14 +272,19 @@ class _Layout:
         x = node.args[0]
         _, perm = self.place(x)
         axis, _ = self._axis_argument(node)
+        usual = targets.DEFAULT_AXIS.get(node.target)
+        axis = usual if axis is None else axis
         if axis is None or isinstance(axis, tuple):
             return False
         if any(isinstance(a, Value) and a is not x for a in (*node.args, *node.kwargs.values())):
             return False
         self._rewrite_args(node, lambda v: self.place(v)[0])
-        _, set_axis = self._axis_argument(node)
         mapped = perm.index(int(axis) % x.ndim)
-        set_axis(-1 if mapped == x.ndim - 1 else mapped)
+        mapped = -1 if mapped == x.ndim - 1 else mapped
+        if usual is None:
+            self._axis_argument(node)[1](mapped)
+        else:
+            node.set_args((node.args[0], *(() if mapped == usual else (mapped,))), {})
         return self._moved(node.output, perm)
 
     def _last_axis(self, node: Node) -> bool:
@@ -325,16 +325,15 @@ class _Layout:
             self._moved(v, perm)
         return True
 
-    def _pad(self, node: Node) -> bool:
-        x, widths, *rest = node.args
+    def _per_axis(self, node: Node) -> bool:
+        x, settings, *rest = node.args
         source, perm = self.place(x)
-        if (
-            not isinstance(widths, tuple)
-            or len(widths) != x.ndim
-            or not all(isinstance(w, tuple) for w in widths)
-        ):
+        kind = tuple if node.target == "mx.pad" else object
+        if not isinstance(settings, tuple) or len(settings) != x.ndim:
             return False
-        node.set_args((source, permuted(widths, perm), *rest))
+        if not all(isinstance(s, kind) for s in settings):
+            return False
+        node.set_args((source, permuted(settings, perm), *rest))
         return self._moved(node.output, perm)
 
     def _reshape(self, node: Node) -> bool:

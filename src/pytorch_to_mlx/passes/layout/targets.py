@@ -138,7 +138,9 @@ ALONG_AXIS = frozenset(
         "repeat",
         "roll",
     ]
-)
+) | {"nn.glu", "nn.log_softmax"}
+# The axis where none is given; it is left out where it is this one.
+DEFAULT_AXIS = {"nn.glu": -1}
 
 # The last axis is what they work on; the others are a batch.
 LAST_AXIS = frozenset({"ops.linear", "mx.fast.layer_norm", "mx.fast.rms_norm"})
