@@ -19,6 +19,7 @@ from pytorch_to_mlx.graph import Frame, Graph, Node, Param, Value
 
 # A module without weights is written inline when its body is at most this many calls.
 INLINE_CALLS = 3
+VIEWS = ("mx.transpose", "mx.reshape", "mx.expand_dims", "mx.squeeze")
 
 
 @dataclass
@@ -152,10 +153,10 @@ def _place_layers(
 def _single_call_modules(graph: Graph, owned: dict[str, set[str]]) -> set[str]:
     """Modules without weights that hold exactly one call: a pooling layer, say.
 
-    Transposes do not count: layout has put them where they are.
+    Views do not count: layout has put them where they are.
     """
-    moved = ("return", "mx.transpose")
-    calls = Counter(n.scope[-1].key for n in graph.nodes if n.scope and n.target not in moved)
+    left_out = (*VIEWS, "return")
+    calls = Counter(n.scope[-1].key for n in graph.nodes if n.scope and n.target not in left_out)
     holders = {f.path for n in graph.nodes for f in n.scope[:-1]}
     several = {path for (path, _), n in calls.items() if n > 1}
     return {p for p, _ in calls if p and p not in holders | several and not owned.get(p)}

@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import Any
 
-from pytorch_to_mlx.codegen.homes import Homes, is_ancestor, leaf, parent
+from pytorch_to_mlx.codegen.homes import VIEWS, Homes, is_ancestor, leaf, parent
 from pytorch_to_mlx.codegen.regions import Item, Region
 from pytorch_to_mlx.graph import Frame, Graph, Node, Value
 from pytorch_to_mlx.graph.dims import free_symbols
@@ -65,7 +65,7 @@ class Sequences:
         inside = called | {parent(p.path) for p in graph.params.values()}
         self.paths = {p for p in called if any(_is_element(o, p) for o in inside)}
         self._outside: dict[Node, str] = {}  # calls that left a container
-        kept = [n for n in graph.nodes if n.target != "mx.transpose"]  # layout moves about
+        kept = [n for n in graph.nodes if n.target not in VIEWS]  # layout has moved these
         self._calls = Counter(f.key for n in kept for f in n.scope)
 
     def cut(self, node: Node, frames: tuple[Frame, ...]) -> tuple[Frame, ...]:

@@ -211,7 +211,7 @@ class _Layout:
         ]
         full = [v for v in arrays if v.ndim == out.ndim]
         moved = [self.place(v)[1] for v in full if not is_identity(self.place(v)[1])]
-        if not moved or any(self._stays(v) for v in full):
+        if not moved or any(self._stays(v, moved[0]) for v in full):
             return False
         perm = moved[0]
 
@@ -227,14 +227,14 @@ class _Layout:
         )
         return self._moved(out, perm)
 
-    def _stays(self, v: Value) -> bool:
+    def _stays(self, v: Value, perm: Perm) -> bool:
         """Whether a full-rank operand in logical order would cost a real transpose to move (weights
         are free).
         """
-        source, perm = self.place(v)
-        if not is_identity(perm) or source in self.weights:
+        source, own = self.place(v)
+        if not is_identity(own) or source in self.weights:
             return False
-        return sum(d != 1 for d in source.dims) > 1
+        return not same_up_to_ones(source, own, perm)
 
     def _axis_argument(self, node: Node) -> tuple[Any, Callable[[Any], None]]:
         """The ``axis`` argument and a way to set it."""
