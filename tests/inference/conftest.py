@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from mlx_inference.audio import read_sound
+from tests.fixtures import openwakeword_graphs
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "openwakeword_graphs.py"
 RATE = 16000
 TEXT = (
     "The model listens to the microphone, and says when somebody calls its name. "
@@ -25,17 +22,7 @@ TEXT = (
 @pytest.fixture(scope="session")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The ONNX files by stem."""
-    return fixture_script().write(tmp_path_factory.mktemp("onnx"))
-
-
-def fixture_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(FIXTURE.stem, FIXTURE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[FIXTURE.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return openwakeword_graphs.write(tmp_path_factory.mktemp("onnx"))
 
 
 @pytest.fixture(scope="session")

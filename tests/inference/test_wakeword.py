@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlx_inference import InferenceError, WakeWord
-from tests.inference import reference
+from tests.fixtures import openwakeword_reference as reference
 
 HEADS = ["hey_seeded", "commands"]
 SEED = 7
@@ -22,6 +22,12 @@ SEED = 7
 FRAMES, EMBEDDINGS = 2e-5, 2e-5
 #: Scores lie between 0 and 1. (Seen: 2e-5.)
 SCORES = 1e-4
+
+
+needs_openwakeword = pytest.mark.skipif(
+    not reference.is_installed(),
+    reason="openwakeword is not installed (pip install --no-deps openwakeword)",
+)
 
 
 def detector(packages: dict[str, Path], heads: Sequence[str] = HEADS, **options: Any) -> WakeWord:
@@ -49,6 +55,7 @@ def cut(pcm: np.ndarray, lengths: Sequence[int]) -> Iterator[np.ndarray]:
 MIXED = [1280, 1, 0, 2500, 37, 1279, 3, 640, 12800, 999]
 
 
+@needs_openwakeword
 @pytest.mark.parametrize(
     "lengths", [[1280], [640], [400], [1281], [5000], MIXED], ids=lambda x: "-".join(map(str, x))
 )
@@ -57,9 +64,8 @@ def test_equal_to_openwakeword(
     packages: dict[str, Path],
     graphs: dict[str, Path],
     speech: np.ndarray,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = reference.detector(monkeypatch, graphs, HEADS, SEED)
+    original = reference.detector(graphs, HEADS, SEED)
     ours = detector(packages)
     near(ours.embeddings, original.preprocessor.feature_buffer, EMBEDDINGS)
     seen = []
@@ -81,15 +87,15 @@ def test_equal_to_openwakeword(
     assert np.array(seen)[:5].max() == 0
 
 
+@needs_openwakeword
 @pytest.mark.parametrize("length", [1280, 640])
 def test_debouncing_is_that_of_openwakeword(
     length: int,
     packages: dict[str, Path],
     graphs: dict[str, Path],
     speech: np.ndarray,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = reference.detector(monkeypatch, graphs, ["hey_seeded"], SEED)
+    original = reference.detector(graphs, ["hey_seeded"], SEED)
     ours = detector(packages, ["hey_seeded"], threshold=0.4, debounce=0.5)
     plain = detector(packages, ["hey_seeded"], threshold=0.4)
     limits = {"hey_seeded": 0.4}
@@ -123,13 +129,13 @@ def test_patience_waits_for_calls_in_a_row(
     assert passed > 2
 
 
+@needs_openwakeword
 def test_reset_begins_again(
     packages: dict[str, Path],
     graphs: dict[str, Path],
     speech: np.ndarray,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = reference.detector(monkeypatch, graphs, HEADS, SEED)
+    original = reference.detector(graphs, HEADS, SEED)
     ours = detector(packages)
     for pcm in cut(speech[: 3 * 16000], [1300]):
         original.predict(pcm)
