@@ -8,7 +8,7 @@ WORKERS ?= 2
 MACHINE ?=
 CODE := src tests scripts examples benchmarks
 
-.PHONY: fuzz setup system test check lint types arrows format demo coverage conformance screenshot performance-cpu clean
+.PHONY: fuzz setup system test check lint types arrows format demo demo-vad coverage conformance screenshot performance-cpu clean
 
 setup: $(STAMP)
 
@@ -59,6 +59,9 @@ fuzz: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
+
+demo-vad: $(STAMP)
+	$(BIN)/python examples/demo_vad.py
 
 # docs/coverage.md, from the registry itself.
 coverage: $(STAMP)
