@@ -103,7 +103,7 @@ def _chunks(
 ) -> Iterator[np.ndarray | bytes]:
     """The stream, ``chunk`` samples at a time."""
     if use_microphone == (sound is not None):
-        raise InferenceError("nothing to listen to", hint="pass a file, - or --microphone")
+        raise InferenceError("pass one of a file, - and --microphone")
     if use_microphone:
         yield from microphone(RATE, chunk)
     elif sound == "-":

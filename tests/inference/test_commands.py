@@ -88,13 +88,30 @@ def test_labels_and_padding(options: list[str], packages: dict[str, Path], wav: 
     assert list(lines[0]["scores"]) == ["hey_seeded", "go", "stop", "wait"]
 
 
+def test_the_runtime_needs_no_converter(packages: dict[str, Path]) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('pytorch_to_mlx', 'torch', 'onnx', 'onnxruntime'):\n"
+        "    sys.modules[name] = None\n"
+        "from mlx_inference import WakeWord\n"
+        "print(WakeWord(*sys.argv[1:]).detect(bytes(2560)))\n"
+    )
+    names = ("melspectrogram", "embedding_model", "hey_seeded")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *(str(packages[name]) for name in names)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "{'hey_seeded': 0.0}"
+
+
 def test_bad_calls(
     options: list[str], wav: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     for words, message in (
-        ([*options], "nothing to listen to"),
-        ([*options, str(wav), "--microphone"], "nothing to listen to"),
+        ([*options], "pass one of a file"),
+        ([*options, str(wav), "--microphone"], "pass one of a file"),
         ([*options, "--microphone"], "no microphone"),
         ([*options, str(tmp_path / "none.wav")], "No such file"),
         ([*options, str(wav), "--labels", "x"], "--labels HEAD=A,B"),
