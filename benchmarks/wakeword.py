@@ -40,7 +40,8 @@ sound, through all three stages and one head. {device}, {versions}; one thread e
 take turns of {block} chunks in one run, {chunks} chunks each, and must agree in their scores.
 Other processes kept {others:.1f} of the machine's {cpus} CPUs busy. *Time* is the median from
 samples to scores; *CPU* is the median of what the process itself computed, which other processes
-disturb less. The ratios are MLX's medians over that side's. openWakeWord's own class copies its
+disturb less: MLX computes on a thread of its own, and a busy machine lets each hand-over between
+threads wait. The ratios are MLX's medians over that side's. openWakeWord's own class copies its
 ten seconds of samples for every chunk; the bare sessions do not."""
 
 Side = Callable[[np.ndarray], float]
