@@ -8,7 +8,7 @@ WORKERS ?= 2
 MACHINE ?=
 CODE := src tests scripts examples benchmarks
 
-.PHONY: fuzz setup system test check lint types arrows format demo coverage conformance screenshot performance-cpu clean
+.PHONY: fuzz setup system test check lint types arrows format demo demo-vad coverage conformance screenshot performance-cpu clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,8 @@ $(STAMP): pyproject.toml scripts/system_packages.sh
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[torch,test]"
 	# For its TorchScript file; what it depends on (torchaudio, onnxruntime) is not needed here.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps silero-vad==6.2.3
+	# The reference of the wake word pipeline; of what it imports, onnxruntime is all that it runs on.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps openwakeword==0.6.0
 	@touch $@
 
 lint: $(STAMP)
@@ -57,6 +59,9 @@ fuzz: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
+
+demo-vad: $(STAMP)
+	$(BIN)/python examples/demo_vad.py
 
 # docs/coverage.md, from the registry itself.
 coverage: $(STAMP)

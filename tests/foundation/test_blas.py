@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[2] / "src"
-BLAS = SRC / "pytorch_to_mlx" / "blas.py"
+BLAS = SRC / "mlx_inference" / "blas.py"
 
 #: blas.py alone, as the package would have loaded it by itself already.
 LOAD = f"""
@@ -67,6 +67,7 @@ def test_the_one_found_is_named_and_kept() -> None:
     assert (hint == "''") == ("slow" not in first)
 
 
-def test_the_package_needs_no_torch() -> None:
-    code = "import pytorch_to_mlx, sys; print('torch' in sys.modules)"
+@pytest.mark.parametrize("package", ["pytorch_to_mlx", "mlx_inference"])
+def test_the_packages_need_no_torch(package: str) -> None:
+    code = f"import {package}, sys; print('torch' in sys.modules)"
     assert python(code, PYTHONPATH=str(SRC)) == "False"

@@ -34,6 +34,8 @@ def complaints(tmp_path: Path, name: str, code: str) -> list[str]:
         ("graph/a.py", "def f():\n    import torch.fx"),
         ("graph/a.py", "\n" * 500),
         ("graph/a.py", "def f(:"),
+        ("graph/a.py", "from mlx_inference.blas import load_blas"),
+        ("blas.py", "from mlx_inference.package import Package"),
     ],
 )
 def test_refused(tmp_path: Path, name: str, code: str) -> None:
@@ -55,10 +57,29 @@ def test_refused(tmp_path: Path, name: str, code: str) -> None:
         ("api.py", "from pytorch_to_mlx import capture, lower, passes, codegen"),
         ("cli/app.py", "import pytorch_to_mlx as p2m"),
         ("errors.py", "import dataclasses"),
+        ("blas.py", "from mlx_inference.blas import load_blas"),
     ],
 )
 def test_allowed(tmp_path: Path, name: str, code: str) -> None:
     assert complaints(tmp_path, name, code) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("def f():\n    import pytorch_to_mlx", 1),
+        ("from pytorch_to_mlx.errors import ConversionError", 1),
+        ("def f():\n    import torch.jit\n    import onnxruntime", 2),
+        ("import mlx.core as mx\nimport numpy\nfrom mlx_inference.blas import load_blas", 0),
+        ("from . import blas", 0),
+    ],
+)
+def test_the_runtime_works_without_the_converter(tmp_path: Path, code: str, count: int) -> None:
+    root = tmp_path / "mlx_inference"
+    root.mkdir()
+    (root / "a.py").write_text(code)
+    assert len(check_imports.check_file(root / "a.py", root)) == count
+    assert check_imports.main([str(root)]) == bool(count)
 
 
 def test_main(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

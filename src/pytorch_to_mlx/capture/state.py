@@ -78,7 +78,7 @@ def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snaps
             hint="Parameters are constants of a converted model; make it a buffer if it is state",
         )
     depends = not _close(before, after)
-    lift, in_place = _changed_slots(module, first_slots, (first, middle, last), depends)
+    lift, in_place, unchanged = _changed_slots(module, first_slots, (first, middle, last), depends)
     kept = {slot.full_name for slot in lift} | set(in_place)
     created = [n for n in last if n not in first and not _equal(middle.get(n), last[n])]
     created += [n for n in middle if n not in first and n not in created]
@@ -101,7 +101,53 @@ def find_state(module: nn.Module, call: Callable[[], list[Any]], snapshot: Snaps
         for n in changing
         if isinstance(numbers[n], (int, float)) and final[n] != between.get(n)
     ]
+    kept |= {slot.full_name for slot in _read_first(unchanged, before, call, snapshot)}
+    lift = [slot for name, slot in first_slots.items() if name in kept and name not in in_place]
     return State(lift, in_place, warnings)
+
+
+def _read_first(
+    slots: list[Slot], before: list[Any], call: Callable[[], list[Any]], snapshot: Snapshot
+) -> list[Slot]:
+    """Those of the assigned ``slots`` whose old value the outputs depend on.
+
+    The inputs at hand may assign what was there before (zeros to zeros), so other values are put
+    there. All at once first: mostly forward computes such tensors anew before it reads them.
+    """
+    if not slots or not _depends(slots, before, call, snapshot):
+        return []
+    return [slot for slot in slots if _depends([slot], before, call, snapshot)]
+
+
+def _depends(
+    slots: list[Slot], before: list[Any], call: Callable[[], list[Any]], snapshot: Snapshot
+) -> bool:
+    """Whether other values in ``slots`` change the outputs ``before``, and are written over."""
+    import torch
+
+    snapshot.restore()
+    others = [s.value + torch.ones_like(s.value) for s in slots]
+    for slot, other in zip(slots, others, strict=True):
+        _write(slot, other.detach())
+    try:
+        after = call()
+    except Exception:  # noqa: BLE001 - the original does not take such a value; it may be an index
+        return len(slots) > 1  # the others are tried one by one
+    finally:
+        written = [_read(slot) for slot in slots]
+        snapshot.restore()
+    kept = all(_equal(now, other) for now, other in zip(written, others, strict=True))
+    return not kept and not _close(before, after)
+
+
+def _write(slot: Slot, value: Any) -> None:
+    store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
+    store[slot.name] = value
+
+
+def _read(slot: Slot) -> Any:
+    store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
+    return store.get(slot.name)
 
 
 def _changed_slots(
@@ -109,19 +155,27 @@ def _changed_slots(
     slots: dict[str, Slot],
     values: tuple[dict[str, Any], dict[str, Any], dict[str, Any]],
     depends: bool,
-) -> tuple[list[Slot], list[str]]:
-    """The slots to lift and the buffers changed in place; values are before and after two calls."""
+) -> tuple[list[Slot], list[str], list[Slot]]:
+    """The slots to lift, the buffers changed in place, and slots that were assigned equal values.
+
+    ``values`` are those before and after two calls.
+    """
     lift: list[Slot] = []
     in_place: list[str] = []
+    unchanged: list[Slot] = []
     now = _slots(module)
     parameters = {p.untyped_storage().data_ptr() for p in module.parameters()}
     for name, slot in slots.items():
         old = values[0][name]
         mid, new = values[1].get(name), values[2].get(name)
         assigned = name not in now or now[name].value is not slot.value
+        shares = assigned and slot.value.untyped_storage().data_ptr() in parameters
         if _equal(mid, new) and (_equal(old, mid) or (assigned and not depends)):
-            continue  # never changes; or is recomputed by every call, like spectral_norm's weight
-        if assigned and slot.value.untyped_storage().data_ptr() in parameters:
+            # Never changes; or is recomputed by every call, like spectral_norm's weight.
+            if assigned and not shares and mid is not None and mid.shape == old.shape:
+                unchanged.append(slot)
+            continue
+        if shares:
             continue
         if mid is None or new is None or old.shape != new.shape or old.dtype != new.dtype:
             _refuse(name, f"changes its shape or type (it starts as {_describe(old)})")
@@ -129,7 +183,7 @@ def _changed_slots(
             lift.append(slot)
         else:
             in_place.append(name)
-    return lift, in_place
+    return lift, in_place, unchanged
 
 
 def _refuse(name: str, what: str) -> None:
