@@ -19,6 +19,7 @@ from transformers.utils import ModelOutput
 import pytorch_to_mlx as p2m
 from pytorch_to_mlx.errors import InputError
 from tests.api.helpers import call, proven
+from tests.golden.compare import assert_same, run_torch
 
 
 @dataclass
@@ -196,3 +197,37 @@ def test_inputs_of_every_library() -> None:
         converted(x[0], ids)
     with pytest.raises(InputError):
         converted(x, ids=ids, idz=ids)
+
+
+class Difference(nn.Module):
+    def forward(self, pair: Pair) -> Pair:
+        return Pair(pair.low - pair.high, pair.high)
+
+
+def test_namedtuples_go_in(tmp_path: Path) -> None:
+    calls = [call(Pair(torch.randn(n, 3), torch.randn(n, 3))) for n in (2, 5)]
+    proven(tmp_path, Difference(), *calls)
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.compile])
+def test_wrappers_are_taken_off(wrap: Any) -> None:
+    inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    converted = p2m.convert(wrap(inner), (torch.randn(2, 3),))
+    assert "was taken off" in " ".join(converted.report["warnings"])
+    x = torch.randn(5, 3)
+    assert_same(converted(x), run_torch(inner, x))
+
+
+def test_compiled_submodules_run_eagerly_while_converting() -> None:
+    ran: list[int] = []
+
+    def backend(module: Any, inputs: Any) -> Any:
+        ran.append(1)
+        return module.forward
+
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    module[0] = torch.compile(module[0], backend=backend)
+    converted = p2m.convert(module, (torch.randn(2, 3),))
+    assert not ran
+    x = torch.randn(5, 3)
+    assert_same(converted(x), run_torch(module, x))

@@ -229,10 +229,12 @@ def test_dtype_casts_floating_weights(tmp_path: Path, dtype: str, stored: torch.
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_dtype_of_weight_norm(dtype: str) -> None:
-    """torch refuses to deepcopy these modules."""
+    """torch refuses to deepcopy these modules (never called, and called without gradients)."""
     x = torch.randn(2, 3, 8)
+    fresh = p2m.convert(seeded(Normalised()), (x,), dtype=dtype)(x)
     module = seeded(Normalised())
     want = run_torch(module, x)
+    assert_same(fresh.astype(mx.float32), want, 0.05)
     got = p2m.convert(module, (x,), dtype=dtype)(x)
     assert str(got.dtype) == f"mlx.core.{dtype}"
     assert_same(got.astype(mx.float32), want, 0.05)

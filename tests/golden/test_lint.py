@@ -36,14 +36,6 @@ class Model(nn.Module):
         {body}
 """
 
-# Rules that a listing does not keep yet, with the reason.
-OPEN = {
-    (
-        "unet",
-        "lists_are_looped",
-    ): "the skips of a U-Net cross its stages; loops over them need a stack",
-}
-
 USES = "for layer in self.layers:\n            x = layer(x)\n        return x * self.w"
 
 
@@ -60,9 +52,7 @@ def test_compiles_and_ruff_is_silent(name: str) -> None:
 
 @pytest.mark.parametrize("rule", list(RULES))
 @pytest.mark.parametrize("name", list(MODELS))
-def test_listing_keeps(name: str, rule: str, request: pytest.FixtureRequest) -> None:
-    if (name, rule) in OPEN:
-        request.applymarker(pytest.mark.xfail(reason=OPEN[name, rule], strict=True))
+def test_listing_keeps(name: str, rule: str) -> None:
     assert offences(rule, path_of(name).read_text(encoding="utf-8")) == []
 
 

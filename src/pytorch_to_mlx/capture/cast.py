@@ -50,6 +50,10 @@ def cast_module(module: torch.nn.Module, dtype: str) -> torch.nn.Module:
     cast = caster(every_float(getattr(torch, dtype)))
     tensors = [*module.parameters(), *module.buffers()]
     memo = {id(t): cast(t) for t in tensors if cast(t) is not t}
+    # torch copies no tensor that autograd made: an old weight norm leaves its weight as one.
+    attributes = [v for sub in module.modules() for v in vars(sub).values()]
+    made = [v for v in attributes if isinstance(v, torch.Tensor) and not v.is_leaf]
+    memo.update({id(t): cast(t.detach().clone()) for t in made})
     return copy.deepcopy(module, memo).to(getattr(torch, dtype))
 
 

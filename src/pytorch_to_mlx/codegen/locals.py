@@ -254,7 +254,9 @@ def _carried(
 
 def _is_simple(statement: ast.stmt) -> bool:
     """A name whose last use is inside a compound statement stays taken through all of it."""
-    return not isinstance(statement, (ast.If, ast.While, ast.For))
+    compound = isinstance(statement, (ast.If, ast.While, ast.For))
+    value = statement.value if isinstance(statement, ast.Assign) else None
+    return not compound and not isinstance(value, ast.ListComp)
 
 
 def _candidates(wanted: str) -> Iterator[str]:

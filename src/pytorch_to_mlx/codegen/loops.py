@@ -249,7 +249,7 @@ def trim_slices(body: list[ast.stmt], lengths: dict[str, int]) -> None:
     """``self.layers[0:4]`` becomes ``self.layers`` where the list has four elements (in place)."""
     for statement in body:
         for node in ast.walk(statement):
-            if isinstance(node, ast.For):
+            if isinstance(node, (ast.For, ast.comprehension)):
                 calls = node.iter.args if isinstance(node.iter, ast.Call) else [node.iter]
                 trimmed = [_trim(c, lengths) for c in calls]
                 if isinstance(node.iter, ast.Call):

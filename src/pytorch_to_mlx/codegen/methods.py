@@ -13,10 +13,13 @@ from pytorch_to_mlx.codegen.context import Context, Method
 from pytorch_to_mlx.codegen.control import ControlFlow
 from pytorch_to_mlx.codegen.expressions import Renderer, attribute_chain, name
 from pytorch_to_mlx.codegen.homes import leaf
+from pytorch_to_mlx.codegen.list_loops import Folder
 from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, name_of_origin, shorten
 from pytorch_to_mlx.codegen.loops import fold_loops, return_directly
 from pytorch_to_mlx.codegen.names import argument, unique
 from pytorch_to_mlx.codegen.queries import (
+    MAX_CALLS,
+    MAX_WIDTH,
     complexity,
     contains,
     last_node,
@@ -30,9 +33,6 @@ from pytorch_to_mlx.codegen.sizes import Sizes, asked_sizes
 from pytorch_to_mlx.codegen.source_names import assigned_names, enclosing_class
 from pytorch_to_mlx.graph import Node, Tree, Value
 
-# An expression is written inside another one while it stays below these.
-MAX_WIDTH = 76
-MAX_CALLS = 6
 MAX_IN_DICT = 70  # of a value in a dict that is returned
 
 
@@ -174,6 +174,7 @@ class MethodWriter:
         args += [self.sizes.expression(e) for e in method.extra]
         expression = ast.Call(function, args, [])
         expression.__dict__["paths"] = (child.frame.path,)
+        expression.__dict__["arguments"] = tuple(method.arguments)
         node = last_node(child)
         if len(child.outputs) == 1 and not in_list and self._inlines(child, expression, at):
             self.env[child.outputs[0]] = expression
@@ -316,7 +317,10 @@ class MethodWriter:
         names, prologue = self._arguments()
         bind_names = self._bind_sizes(set(names.values()))
         extra_names = self._extra_arguments(set(names.values()) | set(bind_names.values()))
-        body = [*prologue, *self.statements]
+        sized = Substitute({**bind_names, **extra_names})
+        body = [sized.visit(s) for s in (*prologue, *self.statements)]
+        self.wanted = {**names, **self.wanted}
+        body = Folder(body, [*names, *extra_names.values()], self.wanted).fold()
         reserved = (
             set(bind_names.values())
             | set(extra_names.values())
@@ -326,7 +330,7 @@ class MethodWriter:
         reserved |= set(self._argument_names(names)) - set(names.values())  # nests, taken apart
         allocator = Allocator(reserved)
         local = allocator.allocate(body, names, self.wanted, set())
-        substitute = Substitute({**local, **bind_names, **extra_names})
+        substitute = Substitute(local)
         body = [ast.fix_missing_locations(substitute.visit(s)) for s in body]
         body = return_directly(fold_loops(body))
         arguments = self._argument_names(names) + list(extra_names.values())

@@ -25,9 +25,14 @@ def occurrences(node: Node) -> list[Value]:
     return out
 
 
+# An expression is written inside another one while it stays below these.
+MAX_WIDTH = 76
+MAX_CALLS = 6
+
+
 def width(e: ast.expr) -> int:
     """Characters of an expression, with every placeholder counted as one letter."""
-    return len(re.sub(r"\b_[vae]\d+l?\b", "x", ast.unparse(e)))
+    return len(re.sub(r"\b_(v\w+|[ae]\d+l?)\b", "x", ast.unparse(e)))
 
 
 def complexity(e: ast.expr) -> int:

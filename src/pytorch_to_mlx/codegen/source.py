@@ -261,7 +261,7 @@ def _return_annotation(method: Method) -> ast.expr:
     elif isinstance(value, ast.Tuple):
         text = (
             "tuple[mx.array, ...]"
-            if len(value.elts) > 3
+            if len(value.elts) > 3 or any(isinstance(e, ast.Starred) for e in value.elts)
             else f"tuple[{', '.join(['mx.array'] * len(value.elts))}]"
         )
     elif isinstance(value, ast.Dict):

@@ -82,6 +82,8 @@ def _fields(value: Any, name: str) -> Mapping[str, Any]:
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a namedtuple
+        return dict(value._asdict())
     raise InputError(f"the input {name!r} must be a dict")
 
 

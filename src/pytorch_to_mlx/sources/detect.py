@@ -22,6 +22,7 @@ from pytorch_to_mlx.sources.factory import Made, call_factory, is_factory, is_mo
 from pytorch_to_mlx.sources.factory import with_method as _with_method
 from pytorch_to_mlx.sources.pt2 import load_program
 from pytorch_to_mlx.sources.torchscript.load import is_trace, load_script
+from pytorch_to_mlx.sources.wrappers import unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -214,6 +215,8 @@ def _opened(made: Made, description: str) -> OpenedSource:
             kwargs=dict(kwargs),
             dynamic_shapes=made.dynamic_shapes,
         )
+    model, taken_off = unwrapped(model)
+    notes = [*notes, *taken_off]
     return OpenedSource(
         "module",
         description,

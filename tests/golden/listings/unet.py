@@ -102,12 +102,14 @@ class UNet(nn.Module):
     def __call__(self, image: mx.array) -> mx.array:
         """image: float32[B, 3, H, W] -> float32[B, 2, H, W]"""
         x = self.enter(self.stem(image.transpose(0, 2, 3, 1)))
-        h = self.downs[0](x)
-        y = self.downs[1](h)
-        y = self.middle(y)
-        y = self.ups[0](y, h)
-        y = self.ups[1](y, x)
-        return self.head(nn.silu(self.norm(y))).transpose(0, 3, 1, 2)
+        skips = []
+        for down in self.downs:
+            skips.append(x)
+            x = down(x)
+        x = self.middle(x)
+        for up in self.ups:
+            x = up(x, skips.pop())
+        return self.head(nn.silu(self.norm(x))).transpose(0, 3, 1, 2)
 
 
 def load(path: str | Path = Path(__file__).parent) -> UNet:
