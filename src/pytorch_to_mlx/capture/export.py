@@ -19,7 +19,6 @@ from pytorch_to_mlx.capture.legal import legal_names
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
-from pytorch_to_mlx.capture.recurrence import opaque_recurrences
 from pytorch_to_mlx.capture.reference import wrong_trace
 from pytorch_to_mlx.capture.script_reference import original_reference
 from pytorch_to_mlx.capture.settle import settled_state, varied
@@ -35,6 +34,7 @@ from pytorch_to_mlx.capture.sizes import (
     tied,
 )
 from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
+from pytorch_to_mlx.capture.standins import traceable_forms
 from pytorch_to_mlx.capture.state import Slot, lifted
 from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
 from pytorch_to_mlx.capture.timebox import TooSlowError, time_box
@@ -285,7 +285,7 @@ class _Session:
                 stack.enter_context(plain_interface(self.module, arguments))
                 stack.enter_context(lifted(self.module, self.lift))
                 stack.enter_context(traceable(self.module, kwargs, symbolic))
-                stack.enter_context(opaque_recurrences())
+                stack.enter_context(traceable_forms(self.warnings, strict))
                 stack.enter_context(host_scalars(self.module, scalars))
                 if not strict:
                     stack.enter_context(recorder.recording())

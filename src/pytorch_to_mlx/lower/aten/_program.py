@@ -10,11 +10,12 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+import mlx.core as mx
 import sympy
 
 from pytorch_to_mlx.errors import LoweringError, UnsupportedOp
 from pytorch_to_mlx.graph import Builder, Frame, Graph, Node, Origin, Param, Value
-from pytorch_to_mlx.graph.build import attach_outputs
+from pytorch_to_mlx.graph.build import attach_outputs, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.lower.aten import load_families
@@ -193,6 +194,8 @@ class _Lowering:
         ):
             return to_expr(val)
         lowering = self._given(node.target, val) or self.table.find(name)
+        if _is_empty(val):
+            return self._stamp(_empty(val), val, node, builder)
         if lowering is None:
             return self._refuse(node, "no lowering is known for this op", stub_of(node))
         try:
@@ -223,9 +226,14 @@ class _Lowering:
     def _host(self, value: Any, val: Any) -> Any:
         """A host value that the data decides: its symbol is bound to the node that makes it."""
         expr = to_expr(val)
-        if isinstance(value, Value) and isinstance(expr, sympy.Symbol):
+        if not isinstance(value, Value):
+            return expr
+        if isinstance(expr, sympy.Symbol):
             value.symbol = expr
             value.kind = _host_kind(val)
+        elif isinstance(expr, sympy.Eq) and isinstance(expr.lhs, sympy.Symbol) and expr.rhs == 1:
+            value.symbol = expr.lhs  # torch has a truth value as a number that equals 1
+            value.kind = "bool"
         return expr
 
     def _bind(self, node: fx.Node, env: dict[fx.Node, Any]) -> tuple[Any, dict[str, Any]]:
@@ -370,6 +378,19 @@ def _is_tensor(val: Any) -> bool:
     import torch
 
     return isinstance(val, torch.Tensor)
+
+
+def _is_empty(val: Any) -> bool:
+    """Whether results are tensors without any element, so that there is nothing to compute."""
+    if isinstance(val, (list, tuple)):
+        return bool(val) and all(_is_empty(v) for v in val)
+    return _is_tensor(val) and any(isinstance(d, int) and d == 0 for d in val.shape)
+
+
+def _empty(val: Any) -> Any:
+    if isinstance(val, (list, tuple)):
+        return tuple(_empty(v) for v in val)
+    return call(mx.zeros, tuple(to_expr(d) for d in val.shape), dtype=torch_dtype(val.dtype))
 
 
 def _is_symbolic(val: Any) -> bool:

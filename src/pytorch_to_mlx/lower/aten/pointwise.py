@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -202,7 +203,13 @@ def div_mode(self: Any, other: Any, rounding_mode: str | None = None) -> Value:
 @lowers("aten.floor_divide")
 def floor_divide(self: Any, other: Any) -> Value:
     """floor_divide(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.floor_divide, *align(self, other))
+    a, b = align(self, other)
+    power_of_two = isinstance(b, (int, float)) and abs(math.frexp(b)[0]) == 0.5
+    if power_of_two or not any(is_array(v) and is_float(v) for v in (a, b)):
+        return call(mx.floor_divide, a, b)
+    # The floor of a quotient is one too many where rounding brings that to a whole number.
+    wide = str(result_type(a, b).replace("bfloat16", "float32").replace("float16", "float32"))
+    return call("ops.floor_divide", as_array(a, wide), as_array(b, wide))
 
 
 @lowers("aten.remainder")
