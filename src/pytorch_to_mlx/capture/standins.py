@@ -148,53 +148,30 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 
 
 def lstsq(
-    input: Tensor,
-    b: Tensor | None = None,
-    *,
-    rcond: float | None = None,
-    driver: Any = None,
-    **kw: Any,
+    input: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None
 ) -> Any:
-    """Least squares: by QR for "gels", which takes full rank for granted, else by singular values.
-
-    Where there are more rows than columns, all but the default driver give ``residuals``, here as
-    if the rank were full.
-    """
+    """An opaque op; its results have the shapes of a full rank."""
     import torch
 
-    b = kw["B"] if b is None else b
-    rows, columns = input.shape[-2:]
-    vector = b.ndim == 1 or (input.ndim - 1 == b.ndim and b.shape == input.shape[:-1])
+    return torch.return_types.linalg_lstsq(torch.ops.p2m.lstsq(input, b, rcond, driver=driver))
+
+
+def _fake_lstsq(a: Any, b: Any, rcond: Any = None, *, driver: Any = None) -> Any:
+    import torch
+
+    rows, columns = a.shape[-2:]
+    vector = a.ndim - 1 == b.ndim and a.shape[:-1] == b.shape
     right = b.unsqueeze(-1) if vector else b
-    batch = torch.broadcast_shapes(input.shape[:-2], right.shape[:-2])
-    empty = input.new_empty((0,))
-    rank, singular = torch.empty((0,), dtype=torch.int64), empty.real
-    if driver == "gels":
-        solution = _full_rank(input, right)
-    else:
-        u, s, vh = torch.linalg.svd(input, full_matrices=False)
-        least = torch.finfo(s.dtype).eps * max(rows, columns) if rcond is None else rcond
-        kept = s > least * s[..., :1]
-        inverse = torch.where(kept, 1 / s, 0)
-        solution = vh.mH @ (inverse.unsqueeze(-1) * (u.mH @ right))
-        rank = kept.sum(-1)
-        singular = s if driver in ("gelsd", "gelss") else singular
-    residuals = empty.real
+    batch = torch.broadcast_shapes(a.shape[:-2], right.shape[:-2])
+    real = a.real
+    solution = a.new_empty((*batch, columns, *(() if vector else right.shape[-1:])))
+    residuals = rank = singular = real.new_empty((0,))
+    rank = rank.long() if driver == "gels" else a.new_empty(a.shape[:-2], dtype=torch.int64)
     if rows > columns and driver in ("gels", "gelsd", "gelss"):
-        residuals = (input @ solution - right).abs().square().sum(-2).expand(*batch, -1)
-    solution = solution.squeeze(-1) if vector else solution
-    return torch.return_types.linalg_lstsq((solution, residuals, rank, singular))
-
-
-def _full_rank(a: Tensor, b: Tensor) -> Tensor:
-    """The least-squares solution, the shortest one where there are more columns than rows."""
-    import torch
-
-    if a.shape[-2] >= a.shape[-1]:
-        q, r = torch.linalg.qr(a)
-        return torch.linalg.solve_triangular(r, q.mH @ b, upper=True)
-    q, r = torch.linalg.qr(a.mH)
-    return q @ torch.linalg.solve_triangular(r.mH, b, upper=False)
+        residuals = real.new_empty((*batch, right.shape[-1]))
+    if driver in ("gelsd", "gelss"):
+        singular = real.new_empty((*a.shape[:-2], min(rows, columns)))
+    return solution, residuals, rank, singular
 
 
 # -- losses ---------------------------------------------------------------------------------------
@@ -256,6 +233,10 @@ def _register() -> Any:
         kernel = getattr(torch.ops.aten.ctc_loss, overload)
         library.impl(f"ctc_loss.{overload}", kernel, "CompositeExplicitAutograd")
         torch.library.register_fake(f"p2m::ctc_loss.{overload}", _fake_ctc_loss, lib=library)
+    results = "(Tensor, Tensor, Tensor, Tensor)"
+    library.define(f"lstsq(Tensor a, Tensor b, float? rcond, *, str? driver) -> {results}")
+    library.impl("lstsq", torch.ops.aten.linalg_lstsq.default, "CompositeExplicitAutograd")
+    torch.library.register_fake("p2m::lstsq", _fake_lstsq, lib=library)
     return library
 
 
