@@ -119,3 +119,27 @@ def test_checks_of_values_pass_and_are_named() -> None:
 def test_other_questions_are_refused(fn: Callable[..., Any]) -> None:
     with pytest.raises(CaptureError, match="branch on the values"):
         capture_module(Module(fn).eval(), (X, Y), dynamic_shapes=None)
+
+
+class Masked(torch.nn.Module):
+    """A decoder of torch's own, with a causal mask made inside and one that is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        layer = torch.nn.TransformerDecoderLayer(6, 2, 8, batch_first=True)
+        self.decoder = torch.nn.TransformerDecoder(layer, 1)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        causal = torch.nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.decoder(x, x, tgt_mask=causal, memory_mask=y)
+
+
+def test_masks_of_torch_transformers() -> None:
+    module = Masked().eval()
+    x, y = torch.randn(2, 4, 6), torch.randn(4, 4) > 1
+    emitted = convert(module, (x, y))
+    assert 'mask="causal"' in emitted.code.text
+    for mask in (y, y.flip(0)):
+        with torch.no_grad():
+            check_values([module(x, mask)], emitted(x, mask), 1e-5)

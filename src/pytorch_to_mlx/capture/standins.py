@@ -262,11 +262,31 @@ def table() -> dict[Any, Standin]:
 
 
 @contextmanager
+def masks_as_given() -> Iterator[None]:
+    """Within, nn.Transformer does not look whether a mask is the causal one: it uses the mask.
+
+    A causal mask is recognised later, in the graph.
+    """
+    from torch.nn.modules import transformer
+
+    look = transformer._detect_is_causal_mask
+
+    def detect(mask: Any, is_causal: bool | None = None, size: Any = None) -> bool:
+        return is_causal is True
+
+    transformer._detect_is_causal_mask = detect
+    try:
+        yield
+    finally:
+        transformer._detect_is_causal_mask = look
+
+
+@contextmanager
 def traceable_forms(notes: list[str], strict: bool = False) -> Iterator[None]:
     """Within, what torch.export refuses or freezes is called in a form that it takes.
 
-    Recurrences always; functions of the table and checks of values (a note on each is added to
-    ``notes``) outside of torch's strict mode, which reads the code in its own way.
+    Recurrences and masks always; functions of the table and checks of values (a note on each is
+    added to ``notes``) outside of torch's strict mode, which reads the code in its own way.
     """
     from torch.overrides import TorchFunctionMode
 
@@ -281,6 +301,7 @@ def traceable_forms(notes: list[str], strict: bool = False) -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(opaque_recurrences())
+        stack.enter_context(masks_as_given())
         if not strict:
             stack.enter_context(passing_checks(notes))
             stack.enter_context(Standins())

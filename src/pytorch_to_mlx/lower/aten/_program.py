@@ -10,15 +10,15 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
-import mlx.core as mx
 import sympy
 
 from pytorch_to_mlx.errors import LoweringError, UnsupportedOp
 from pytorch_to_mlx.graph import Builder, Frame, Graph, Node, Origin, Param, Value
-from pytorch_to_mlx.graph.build import attach_outputs, call
+from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.lower.aten import load_families
+from pytorch_to_mlx.lower.aten._empty import empties, is_empty
 from pytorch_to_mlx.lower.aten._given import lowering_to, stub_of
 from pytorch_to_mlx.lower.aten._origin import source_stack
 from pytorch_to_mlx.lower.aten._symbols import to_expr
@@ -68,7 +68,7 @@ class _Lowering:
         self.graph.signatures = dict(captured.signatures)
         self.table = load_families()
         self.unsupported: list[UnsupportedOp] = []
-        self.symbols: dict[Any, Any] = {}
+        self.truths: dict[Any, Value] = {}
 
     def run(self) -> Graph:
         program = self.captured.program
@@ -139,6 +139,7 @@ class _Lowering:
         states: dict[str, Any] = {}
         for spec, arg in zip(program.graph_signature.output_specs, out_node.args[0], strict=True):
             value = env.get(arg, arg)
+            value = self.truths.get(value, value) if isinstance(value, sympy.Eq) else value
             if spec.kind == OutputKind.USER_OUTPUT:
                 results.append(value)
             elif spec.kind == OutputKind.BUFFER_MUTATION:
@@ -194,8 +195,8 @@ class _Lowering:
         ):
             return to_expr(val)
         lowering = self._given(node.target, val) or self.table.find(name)
-        if _is_empty(val):
-            return self._stamp(_empty(val), val, node, builder)
+        if is_empty(val):
+            return self._stamp(empties(val), val, node, builder)
         if lowering is None:
             return self._refuse(node, "no lowering is known for this op", stub_of(node))
         try:
@@ -234,6 +235,7 @@ class _Lowering:
         elif isinstance(expr, sympy.Eq) and isinstance(expr.lhs, sympy.Symbol) and expr.rhs == 1:
             value.symbol = expr.lhs  # torch has a truth value as a number that equals 1
             value.kind = "bool"
+            self.truths[expr] = value
         return expr
 
     def _bind(self, node: fx.Node, env: dict[fx.Node, Any]) -> tuple[Any, dict[str, Any]]:
@@ -378,19 +380,6 @@ def _is_tensor(val: Any) -> bool:
     import torch
 
     return isinstance(val, torch.Tensor)
-
-
-def _is_empty(val: Any) -> bool:
-    """Whether results are tensors without any element, so that there is nothing to compute."""
-    if isinstance(val, (list, tuple)):
-        return bool(val) and all(_is_empty(v) for v in val)
-    return _is_tensor(val) and any(isinstance(d, int) and d == 0 for d in val.shape)
-
-
-def _empty(val: Any) -> Any:
-    if isinstance(val, (list, tuple)):
-        return tuple(_empty(v) for v in val)
-    return call(mx.zeros, tuple(to_expr(d) for d in val.shape), dtype=torch_dtype(val.dtype))
 
 
 def _is_symbolic(val: Any) -> bool:
