@@ -28,8 +28,10 @@ _TELLING = frozenset("warn warning warning_once warn_once info debug print log e
 def passing_checks(notes: list[str]) -> Iterator[None]:
     """Within, checks of unknown values pass; one note on each is added to ``notes``."""
     import torch
+    from torch.fx.experimental import symbolic_shapes
 
     tensor, symbolic = torch.Tensor.__bool__, torch.SymBool.__bool__
+    symbolic_shapes.uninteresting_files().add(__file__)  # torch names the line that asks, not this
 
     def of_tensor(self: Any) -> bool:
         frame = sys._getframe(1)
@@ -40,11 +42,11 @@ def passing_checks(notes: list[str]) -> Iterator[None]:
         return truth
 
     def of_symbol(self: Any) -> bool:
-        from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
-
         frame = sys._getframe(1)
         # torch's own code compares sizes everywhere, and must learn of what it may not assume.
-        own = is_foreign(frame.f_code.co_filename) or not free_unbacked_symbols(self)
+        own = is_foreign(frame.f_code.co_filename) or not symbolic_shapes.free_unbacked_symbols(
+            self
+        )
         truth = None if own else passing_truth(frame)
         if truth is None:
             return symbolic(self)

@@ -216,8 +216,10 @@ class _Session:
         """Calls the model within ``mode``; raises what it raises, or that a state changes shape."""
         shapes = {slot.full_name: tuple(slot.value.shape) for slot in self.lift}
         try:
-            with quiet(), plain_interface(self.module, arguments), mode:
+            with quiet(), plain_interface(self.module, arguments) as outputs, mode:
                 self.module(*arguments.args, **arguments.kwargs)
+            if outputs.ranks != self.outputs.ranks:  # an axis of size 1 was squeezed, or now is not
+                raise ValueError("an output has another number of dimensions")
             for slot in self.lift:
                 store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
                 now = tuple(store[slot.name].shape)
@@ -334,9 +336,7 @@ class _Session:
         from torch.export import Dim
 
         if mode != "auto":
-            raise CaptureError(
-                f"dynamic_shapes {mode!r} is not known", hint='Give "auto", None or torch\'s Dims'
-            )
+            raise CaptureError(f"dynamic_shapes {mode!r} is not known", hint='Give "auto" or Dims')
         plan = make_plan(self.example, self.prober)
         while True:
             wanted = [a for a in self.example.axes() if a not in plan.static]
