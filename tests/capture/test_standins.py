@@ -43,7 +43,12 @@ def same(fn: Callable[..., Any], traced: tuple[Any, Any], *others: tuple[Any, An
         lambda x, y: (torch.cov(x), x.cov(correction=0), torch.cov(x[0])),
         lambda x, y: torch.cov(x, correction=2, fweights=COUNTS, aweights=WEIGHTS),
         lambda x, y: torch.cov(torch.complex(x, y), aweights=WEIGHTS),
-        lambda x, y: (torch.corrcoef(x), torch.corrcoef(x[0]), torch.complex(x, y).corrcoef()),
+        lambda x, y: (
+            x.long().cov(),
+            torch.corrcoef(x),
+            torch.corrcoef(x[0]),
+            torch.complex(x, y).corrcoef(),
+        ),
         lambda x, y: (torch.combinations(x[0]), torch.combinations(y[1, :3], 3, True)),
         lambda x, y: F.gaussian_nll_loss(x, y, x.exp(), full=True, reduction="none"),
         lambda x, y: F.ctc_loss(

@@ -23,6 +23,8 @@ def test_linear() -> None:
     check_op(nn.Linear(4, 6), X, atol=1e-5)
     check_op(nn.Linear(4, 6, bias=False), X[0, 0], atol=1e-5, dynamic=False)
     assert targets(nn.Linear(4, 6), X, dynamic=False) == ["ops.linear"]
+    rows = torch.arange(12).reshape(3, 4)
+    check_op(F.linear, rows, rows[:2] - 5, rows[0, :2], dynamic=False)
 
 
 def test_bilinear() -> None:

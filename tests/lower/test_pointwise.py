@@ -108,6 +108,7 @@ BINARY: list[tuple[Any, tuple[torch.Tensor, ...]]] = [
     (lambda x: x / 2, (I,)),
     (lambda x: 2 / x, (Y,)),
     (lambda a, b: torch.div(a, b, rounding_mode="floor"), (X, Y)),
+    (lambda a: torch.add(a, a, alpha=-3), (torch.arange(6, dtype=torch.uint8),)),
     (lambda a: torch.floor_divide(a, 0.1), (torch.arange(6) / 2,)),
     (lambda a: torch.floor_divide(a, 3), ((torch.randn(9) * 300).half(),)),
     (lambda a, b: torch.div(a, b, rounding_mode="trunc"), (X, Y)),

@@ -37,6 +37,7 @@ def cov(
 ) -> Tensor:
     """Rows are variables, columns observations; weights repeat or weigh the observations."""
     x = input.reshape(1, -1) if input.ndim < 2 else input
+    x = x if x.is_floating_point() or x.is_complex() else x.float()
     weights = aweights if fweights is None else fweights
     if fweights is not None and aweights is not None:
         weights = fweights * aweights

@@ -10,6 +10,7 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower._channels import weights
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.lower.aten.matmul import product
 from pytorch_to_mlx.ops.indexing import embedding_bag as ops_embedding_bag
 from pytorch_to_mlx.ops.indexing import embedding_renorm as ops_embedding_renorm
 from pytorch_to_mlx.ops.indexing import one_hot as ops_one_hot
@@ -20,8 +21,9 @@ BAG_MODES = ("sum", "mean", "max")
 @lowers("aten.linear.default")
 def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
     """linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor"""
-    if weight.ndim == 1:
-        y = call(mx.matmul, x, weight)
+    integers = DType(str(weight.dtype)).is_integer
+    if weight.ndim == 1 or integers:
+        y = product(x, weight if weight.ndim == 1 else weight.transpose(1, 0))
         return y if bias is None else y + bias
     return call("ops.linear", x, weight, *weights(bias))
 

@@ -18,7 +18,6 @@ from pytorch_to_mlx.lower.aten._common import (
     is_array,
     is_complex,
     is_float,
-    number_kind,
     result_type,
 )
 
@@ -125,11 +124,10 @@ def round_decimals(self: Value, decimals: int = 0) -> Value:
 
 def _scaled(other: Any, alpha: Any) -> Any:
     """``alpha * other``, where ``alpha`` is not 1."""
-    if alpha == 1 and number_kind(alpha) is not float:
-        return other
     if alpha == 1:
         return other
-    return other * alpha
+    factor, scale = align(other, alpha) if is_array(other) else (other, alpha)
+    return factor * scale
 
 
 @lowers("aten.add")
