@@ -26,6 +26,18 @@ def test_refused_sizes_are_static_with_the_models_own_reason():
     assert "cannot be multiplied" in static(captured)["input:1"]
 
 
+class Squeezed(nn.Module):
+    def forward(self, x):
+        return x.squeeze()
+
+
+def test_a_size_that_another_rank_comes_of_is_static():
+    captured = checked(Squeezed(), torch.randn(4, 1, 3))
+    assert where(captured) == [["x:0"], ["x:2"]]
+    assert [e["min"] for e in captured.dims["symbols"].values()] == [2, 2]
+    assert "another number of dimensions" in static(captured)["x:1"]
+
+
 def test_multiples_are_found():
     module = models.UNet()
     captured = checked(module, torch.randn(1, 3, 16, 8))

@@ -7,6 +7,8 @@ import pytest
 from pytorch_to_mlx.codegen.expressions import options_by_name
 from pytorch_to_mlx.codegen.roles import role
 from pytorch_to_mlx.codegen.variants import Variant, variant_names
+from pytorch_to_mlx.graph import Value
+from pytorch_to_mlx.graph.dtypes import DType
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,9 @@ def test_options_are_named_and_defaults_left_out() -> None:
         {"axis": 1, "descending": True},
     )
     assert options_by_name("topk", ["x", 2, -1], {}) == (["x", 2], {})
+
+
+def test_an_array_after_an_option_that_is_left_out_goes_by_name() -> None:
+    array = Value((3,), DType("float32"))
+    args = ["x", "y", False, array]
+    assert options_by_name("searchsorted", args, {}) == (["x", "y"], {"sorter": array})

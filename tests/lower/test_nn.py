@@ -23,6 +23,8 @@ def test_linear() -> None:
     check_op(nn.Linear(4, 6), X, atol=1e-5)
     check_op(nn.Linear(4, 6, bias=False), X[0, 0], atol=1e-5, dynamic=False)
     assert targets(nn.Linear(4, 6), X, dynamic=False) == ["ops.linear"]
+    rows = torch.arange(12).reshape(3, 4)
+    check_op(F.linear, rows, rows[:2] - 5, rows[0, :2], dynamic=False)
 
 
 def test_bilinear() -> None:
@@ -39,6 +41,16 @@ def test_embedding_bag(mode: str) -> None:
     check_op(nn.EmbeddingBag(7, 3, mode=mode, padding_idx=2), IDS, dynamic=False)
     weight, offsets = torch.randn(7, 3), torch.tensor([0, 2, 2])
     check_op(lambda i: F.embedding_bag(i, weight, offsets, mode=mode), IDS[0], dynamic=False)
+    check_op(
+        lambda i: F.embedding_bag(i, weight, offsets, mode=mode, padding_idx=-2),
+        IDS[0],
+        dynamic=False,
+    )
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_rows_that_are_too_long_are_shrunk(p: float) -> None:
+    check_op(lambda i, w: aten.embedding_renorm(w, i, 1.0, p), IDS, torch.randn(9, 3) / 2)
 
 
 def test_weighted_bags() -> None:

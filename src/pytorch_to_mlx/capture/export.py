@@ -19,7 +19,6 @@ from pytorch_to_mlx.capture.legal import legal_names
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
-from pytorch_to_mlx.capture.recurrence import opaque_recurrences
 from pytorch_to_mlx.capture.reference import wrong_trace
 from pytorch_to_mlx.capture.script_reference import original_reference
 from pytorch_to_mlx.capture.settle import settled_state, varied
@@ -35,6 +34,7 @@ from pytorch_to_mlx.capture.sizes import (
     tied,
 )
 from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
+from pytorch_to_mlx.capture.standins import traceable_forms
 from pytorch_to_mlx.capture.state import Slot, lifted
 from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
 from pytorch_to_mlx.capture.timebox import TooSlowError, time_box
@@ -216,8 +216,10 @@ class _Session:
         """Calls the model within ``mode``; raises what it raises, or that a state changes shape."""
         shapes = {slot.full_name: tuple(slot.value.shape) for slot in self.lift}
         try:
-            with quiet(), plain_interface(self.module, arguments), mode:
+            with quiet(), plain_interface(self.module, arguments) as outputs, mode:
                 self.module(*arguments.args, **arguments.kwargs)
+            if outputs.ranks != self.outputs.ranks:  # an axis of size 1 was squeezed, or now is not
+                raise ValueError("an output has another number of dimensions")
             for slot in self.lift:
                 store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
                 now = tuple(store[slot.name].shape)
@@ -285,7 +287,7 @@ class _Session:
                 stack.enter_context(plain_interface(self.module, arguments))
                 stack.enter_context(lifted(self.module, self.lift))
                 stack.enter_context(traceable(self.module, kwargs, symbolic))
-                stack.enter_context(opaque_recurrences())
+                stack.enter_context(traceable_forms(self.warnings, strict))
                 stack.enter_context(host_scalars(self.module, scalars))
                 if not strict:
                     stack.enter_context(recorder.recording())
@@ -334,9 +336,7 @@ class _Session:
         from torch.export import Dim
 
         if mode != "auto":
-            raise CaptureError(
-                f"dynamic_shapes {mode!r} is not known", hint='Give "auto", None or torch\'s Dims'
-            )
+            raise CaptureError(f"dynamic_shapes {mode!r} is not known", hint='Give "auto" or Dims')
         plan = make_plan(self.example, self.prober)
         while True:
             wanted = [a for a in self.example.axes() if a not in plan.static]

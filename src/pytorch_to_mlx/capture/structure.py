@@ -214,15 +214,19 @@ def _force(plain_pair: tuple[dict[Any, Any], Rebuild | None], cls: Any) -> tuple
 
 @dataclass
 class Outputs:
-    """Makes a model's outputs plain, and remembers what had to be left out."""
+    """Makes a model's outputs plain; remembers what had to be left out, and the tensors' ranks."""
 
     dropped: dict[str, str] = field(default_factory=dict)
+    ranks: list[int] = field(default_factory=list)
 
     def plain(self, value: Any, name: str = "") -> Any:
         """Tensors, numbers, strings and ``None`` in tuples, lists and dicts; nothing else stays."""
         import torch
 
-        if isinstance(value, torch.Tensor) or value is None:
+        if isinstance(value, torch.Tensor):
+            self.ranks.append(value.ndim)
+            return value
+        if value is None:
             return value
         if isinstance(value, (bool, int, float, str, torch.SymInt, torch.SymFloat, torch.SymBool)):
             return value

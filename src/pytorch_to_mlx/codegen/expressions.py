@@ -201,14 +201,16 @@ def options_by_name(
     given = dict(zip((p.name for p in parameters), args, strict=False)) | dict(kwargs)
     kept: list[Any] = []
     named: dict[str, Any] = {}
+    gap = False  # after an option that is left out, nothing goes by its place
     for p in parameters:
         if p.name not in given:
             continue
         value = given[p.name]
         is_option = p.default is not p.empty and not _holds_array(value)
         if is_option and type(value) is type(p.default) and value == p.default:
+            gap = True
             continue
-        if p.kind is p.KEYWORD_ONLY or is_option or named or p.name in kwargs:
+        if p.kind is p.KEYWORD_ONLY or is_option or gap or named or p.name in kwargs:
             named[p.name] = value
         else:
             kept.append(value)

@@ -159,7 +159,7 @@ class MethodWriter:
         kind = {"int": "int", "float": "float", "bool": "bool"}[v.kind]
         call = ast.Call(ast.Attribute(self.renderer.arg(node.args[0]), "item", ast.Load()), [], [])
         self._assign([v], ast.Call(name(kind), [call], []), node)
-        self.wanted[f"_v{v.id}"] = base_name(v, node) or "count"
+        self.wanted[f"_v{v.id}"] = base_name(v, node) or ("flag" if kind == "bool" else "count")
         if isinstance(v.symbol, sympy.Symbol):
             self.sizes.bind(v.symbol, f"_v{v.id}")
 

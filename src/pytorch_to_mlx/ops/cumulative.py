@@ -77,8 +77,8 @@ def cumulative_trapezoid(
 def trapezoid_pieces(y: mx.array, x: mx.array | None, dx: float, axis: int) -> mx.array:
     """Areas between neighbours, with ``axis`` moved last."""
     y = mx.moveaxis(y, axis, -1)
-    middle = (y[..., 1:] + y[..., :-1]) / 2
+    both = y[..., 1:] + y[..., :-1]
     if x is None:
-        return middle * dx
+        return both * dx / 2
     x = x if x.ndim == 1 else mx.moveaxis(x, axis, -1)
-    return middle * (x[..., 1:] - x[..., :-1])
+    return both * (x[..., 1:] - x[..., :-1]) / 2

@@ -10,10 +10,10 @@ from pytorch_to_mlx.ops.indexing import searchsorted
 def bin_edges(x: mx.array, bins: int, low: float | None = None, high: float = 0.0) -> mx.array:
     """``bins + 1`` equal steps from ``low`` to ``high``; without them, over the data's range.
 
-    Equal limits are moved half a unit apart each; no data counts as zero.
+    Equal limits are moved half a unit apart each; without data the range is from 0 to 1.
     """
     if low is None:
-        known = x if x.size else mx.zeros((1,), dtype=x.dtype)
+        known = x if x.size else mx.arange(2, dtype=x.dtype)
         start, stop = mx.min(known), mx.max(known)
     else:
         start, stop = mx.array(low, dtype=x.dtype), mx.array(high, dtype=x.dtype)
@@ -74,7 +74,7 @@ def histogram(
     else:
         low, high = limits if limits is not None else (None, 0.0)
         edges = bin_edges(x, bins, low, high)
-    return histogramdd(x.reshape(-1, 1), (edges,), weight, density), edges
+    return histogramdd(x.reshape(x.size, 1), (edges,), weight, density), edges
 
 
 def histogramdd_edges(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 
+from pytorch_to_mlx.ops.reductions import renorm
+
 
 def nonzero_tuple(x: mx.array) -> tuple[mx.array, ...]:
     """Coordinates of the non-zero elements, one int64 [n] array an axis, in row-major order.
@@ -223,6 +225,18 @@ def searchsorted(
             mx.where(active & ~before, middle, high),
         )
     return low.reshape(values.shape).astype(dtype)
+
+
+def embedding_renorm(
+    weight: mx.array, indices: mx.array, max_norm: float, p: float = 2.0
+) -> mx.array:
+    """``nn.Embedding(max_norm=...)``: the rows named by ``indices`` whose p-norm is larger, shrunk.
+
+    ``weight`` is [rows, D]; the other rows stay.
+    """
+    named = mx.zeros((weight.shape[0],), dtype=mx.bool_)
+    named[indices.reshape(-1)] = True
+    return mx.where(named[:, None], renorm(weight, p, 0, max_norm), weight)
 
 
 def embedding_bag(

@@ -175,7 +175,7 @@ def hinge_embedding_loss(
 
 def soft_margin_loss(x: mx.array, target: mx.array, reduction: str = "mean") -> mx.array:
     """``log(1 + exp(-target * x))``."""
-    return reduce_loss(mx.logaddexp(-target * x, mx.array(0, dtype=x.dtype)), reduction)
+    return reduce_loss(mx.log1p(mx.exp(-target * x)), reduction)
 
 
 def margin_ranking_loss(

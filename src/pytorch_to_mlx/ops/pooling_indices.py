@@ -124,9 +124,10 @@ def fractional_starts(samples: mx.array, size: int, kernel: int, count: int) -> 
         return mx.full((1, *samples.shape), size - kernel, dtype=mx.int32)
     alpha = mx.array((size - kernel) / (count - 1), dtype=samples.dtype)
     steps = mx.arange(count - 1).astype(samples.dtype).reshape(-1, 1, 1)
-    starts = mx.floor((steps + samples) * alpha) - mx.floor(samples * alpha)
+    first, places = samples * alpha, (steps + samples) * alpha
+    starts = places.astype(mx.int32) - first.astype(mx.int32)
     last = mx.full((1, *samples.shape), size - kernel, dtype=mx.int32)
-    return mx.concatenate([starts.astype(mx.int32), last], axis=0)
+    return mx.concatenate([starts, last], axis=0)
 
 
 def fractional_max_pool(
@@ -134,9 +135,11 @@ def fractional_max_pool(
 ) -> tuple[mx.array, mx.array]:
     """``fractional_max_pool{2,3}d`` for given ``samples`` [N, C, 2 or 3]: values, int64 indices.
 
-    ``x`` is batched. As in torch the samples of 2-D pooling are ordered W, H; those of 3-D D, H, W.
+    ``x`` is batched. As in torch the samples of 2-D pooling are ordered W, H; those of 3-D D, H, W,
+    and there may be samples for more than the batch.
     """
     axes = len(kernel)
+    samples = samples[: x.shape[0]]
     found: mx.array | None = None
     scale = 1
     for i in reversed(range(axes)):

@@ -18,6 +18,7 @@ from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.lower.aten import load_families
+from pytorch_to_mlx.lower.aten._empty import empties, is_empty
 from pytorch_to_mlx.lower.aten._given import lowering_to, stub_of
 from pytorch_to_mlx.lower.aten._origin import source_stack
 from pytorch_to_mlx.lower.aten._symbols import to_expr
@@ -67,7 +68,7 @@ class _Lowering:
         self.graph.signatures = dict(captured.signatures)
         self.table = load_families()
         self.unsupported: list[UnsupportedOp] = []
-        self.symbols: dict[Any, Any] = {}
+        self.truths: dict[Any, Value] = {}
 
     def run(self) -> Graph:
         program = self.captured.program
@@ -138,6 +139,7 @@ class _Lowering:
         states: dict[str, Any] = {}
         for spec, arg in zip(program.graph_signature.output_specs, out_node.args[0], strict=True):
             value = env.get(arg, arg)
+            value = self.truths.get(value, value) if isinstance(value, sympy.Eq) else value
             if spec.kind == OutputKind.USER_OUTPUT:
                 results.append(value)
             elif spec.kind == OutputKind.BUFFER_MUTATION:
@@ -193,6 +195,8 @@ class _Lowering:
         ):
             return to_expr(val)
         lowering = self._given(node.target, val) or self.table.find(name)
+        if is_empty(val):
+            return self._stamp(empties(val), val, node, builder)
         if lowering is None:
             return self._refuse(node, "no lowering is known for this op", stub_of(node))
         try:
@@ -223,9 +227,15 @@ class _Lowering:
     def _host(self, value: Any, val: Any) -> Any:
         """A host value that the data decides: its symbol is bound to the node that makes it."""
         expr = to_expr(val)
-        if isinstance(value, Value) and isinstance(expr, sympy.Symbol):
+        if not isinstance(value, Value):
+            return expr
+        if isinstance(expr, sympy.Symbol):
             value.symbol = expr
             value.kind = _host_kind(val)
+        elif isinstance(expr, sympy.Eq) and isinstance(expr.lhs, sympy.Symbol) and expr.rhs == 1:
+            value.symbol = expr.lhs  # torch has a truth value as a number that equals 1
+            value.kind = "bool"
+            self.truths[expr] = value
         return expr
 
     def _bind(self, node: fx.Node, env: dict[fx.Node, Any]) -> tuple[Any, dict[str, Any]]:

@@ -29,6 +29,8 @@ def filled(size: tuple[Dim, ...], value: Any, dtype: str) -> Value:
         value = bool(value)
     elif kind.is_integer and not symbolic:
         value = int(value)
+        if kind.startswith("uint"):
+            value %= 2 ** (8 * kind.size)  # torch wraps negative numbers
     elif kind.is_floating and not symbolic:
         value = float(value)
     if not size:

@@ -55,6 +55,8 @@ def diff(
 ) -> Value:
     """diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None)
     -> Tensor"""
+    if n == 0:
+        return self  # torch joins nothing then
     parts = tuple(p for p in (prepend, self, append) if p is not None)
     x = call(mx.concatenate, align(*parts), axis=dim) if len(parts) > 1 else self
     axis = positive(dim, x.ndim)

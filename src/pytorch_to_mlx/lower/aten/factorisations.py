@@ -119,7 +119,7 @@ def triangular_solve(
     return solution, call("mx.broadcast_to", A, (*batch, *A.dims[-2:]))
 
 
-@lowers("aten.linalg_lstsq.default")
+@lowers("aten.linalg_lstsq.default", "p2m.lstsq")
 def lstsq(
     self: Value, b: Value, rcond: float | None = None, driver: str | None = None
 ) -> tuple[Value, ...]:

@@ -302,7 +302,7 @@ def _lengths(lengths: Any) -> Value:
     return call(mx.array, tuple(lengths), dtype=DType("int64"))
 
 
-@lowers("aten.ctc_loss.Tensor")
+@lowers("aten.ctc_loss.Tensor", "p2m.ctc_loss.Tensor")
 def ctc_loss(
     log_probs: Value,
     targets: Value,
@@ -319,7 +319,7 @@ def ctc_loss(
     return call(ops_ctc_loss, log_probs, targets, input_lengths, target_lengths, **given)
 
 
-@lowers("aten.ctc_loss.IntList")
+@lowers("aten.ctc_loss.IntList", "p2m.ctc_loss.IntList")
 def ctc_loss_int_list(
     log_probs: Value,
     targets: Value,

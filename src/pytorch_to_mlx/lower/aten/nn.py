@@ -10,7 +10,9 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower._channels import weights
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.lower.aten.matmul import product
 from pytorch_to_mlx.ops.indexing import embedding_bag as ops_embedding_bag
+from pytorch_to_mlx.ops.indexing import embedding_renorm as ops_embedding_renorm
 from pytorch_to_mlx.ops.indexing import one_hot as ops_one_hot
 
 BAG_MODES = ("sum", "mean", "max")
@@ -19,8 +21,9 @@ BAG_MODES = ("sum", "mean", "max")
 @lowers("aten.linear.default")
 def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
     """linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor"""
-    if weight.ndim == 1:
-        y = call(mx.matmul, x, weight)
+    integers = DType(str(weight.dtype)).is_integer
+    if weight.ndim == 1 or integers:
+        y = product(x, weight if weight.ndim == 1 else weight.transpose(1, 0))
         return y if bias is None else y + bias
     return call("ops.linear", x, weight, *weights(bias))
 
@@ -45,6 +48,14 @@ def embedding(
     return call("ops.embedding", weight, indices)
 
 
+@lowers("aten.embedding_renorm")
+def embedding_renorm(
+    weight: Value, indices: Value, max_norm: float, norm_type: float = 2.0
+) -> Value:
+    """embedding_renorm(Tensor self, Tensor indices, float max_norm, float norm_type) -> Tensor"""
+    return call(ops_embedding_renorm, weight, indices, max_norm, norm_type)
+
+
 @lowers("aten.one_hot.default")
 def one_hot(x: Value, num_classes: Any = -1) -> Value:
     """one_hot(Tensor self, int num_classes=-1) -> Tensor"""
@@ -66,7 +77,7 @@ def _bag(
         given["per_sample_weights"] = per_sample_weights
     if include_last_offset:
         given["include_last_offset"] = True
-    if padding_idx is not None and padding_idx >= 0:
+    if padding_idx is not None and padding_idx != -1:
         given["padding_idx"] = padding_idx
     return call(ops_embedding_bag, weight, indices, offsets, **given), None, None, None
 
@@ -89,12 +100,32 @@ def embedding_bag(
     return _bag(weight, indices, offsets, mode, per_sample_weights, include_last_offset, None)
 
 
-@lowers(
-    "aten.embedding_bag.padding_idx",
-    "aten._embedding_bag.default",
-    "aten._embedding_bag_forward_only.default",
-)
+@lowers("aten.embedding_bag.padding_idx")
 def embedding_bag_padding_idx(
+    weight: Value,
+    indices: Value,
+    offsets: Value,
+    scale_grad_by_freq: bool,
+    mode: int,
+    sparse: bool,
+    per_sample_weights: Value | None,
+    include_last_offset: bool,
+    padding_idx: int | None,
+) -> tuple[Any, ...]:
+    """embedding_bag.padding_idx(Tensor weight, Tensor indices, Tensor offsets, bool
+    scale_grad_by_freq, int mode, bool sparse, Tensor? per_sample_weights, bool
+    include_last_offset, int? padding_idx) -> (Tensor, Tensor, Tensor, Tensor)
+
+    Here a negative ``padding_idx`` counts from the end.
+    """
+    if padding_idx is not None and padding_idx < 0:
+        padding_idx = weight.dims[0] + padding_idx
+    rest = per_sample_weights, include_last_offset, padding_idx
+    return _bag(weight, indices, offsets, mode, *rest)
+
+
+@lowers("aten._embedding_bag.default", "aten._embedding_bag_forward_only.default")
+def _embedding_bag(
     weight: Value,
     indices: Value,
     offsets: Value,
@@ -103,12 +134,9 @@ def embedding_bag_padding_idx(
     sparse: bool = False,
     per_sample_weights: Value | None = None,
     include_last_offset: bool = False,
-    padding_idx: int | None = -1,
+    padding_idx: int = -1,
 ) -> tuple[Any, ...]:
-    """embedding_bag.padding_idx(Tensor weight, Tensor indices, Tensor offsets, bool
-        scale_grad_by_freq, int mode, bool sparse, Tensor? per_sample_weights, bool
-        include_last_offset, int? padding_idx) -> (Tensor, Tensor, Tensor, Tensor)
-    _embedding_bag(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq=False,
+    """_embedding_bag(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq=False,
         int mode=0, bool sparse=False, Tensor? per_sample_weights=None, bool
         include_last_offset=False, int padding_idx=-1) -> (Tensor, Tensor, Tensor, Tensor)
     _embedding_bag_forward_only(Tensor weight, Tensor indices, Tensor offsets, bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,6 @@ from pytorch_to_mlx.lower.aten._common import (
     is_array,
     is_complex,
     is_float,
-    number_kind,
     result_type,
 )
 
@@ -124,11 +124,10 @@ def round_decimals(self: Value, decimals: int = 0) -> Value:
 
 def _scaled(other: Any, alpha: Any) -> Any:
     """``alpha * other``, where ``alpha`` is not 1."""
-    if alpha == 1 and number_kind(alpha) is not float:
-        return other
     if alpha == 1:
         return other
-    return other * alpha
+    factor, scale = align(other, alpha) if is_array(other) else (other, alpha)
+    return factor * scale
 
 
 @lowers("aten.add")
@@ -202,7 +201,13 @@ def div_mode(self: Any, other: Any, rounding_mode: str | None = None) -> Value:
 @lowers("aten.floor_divide")
 def floor_divide(self: Any, other: Any) -> Value:
     """floor_divide(Tensor self, Tensor other) -> Tensor"""
-    return call(mx.floor_divide, *align(self, other))
+    a, b = align(self, other)
+    power_of_two = isinstance(b, (int, float)) and abs(math.frexp(b)[0]) == 0.5
+    if power_of_two or not any(is_array(v) and is_float(v) for v in (a, b)):
+        return call(mx.floor_divide, a, b)
+    # The floor of a quotient is one too many where rounding brings that to a whole number.
+    wide = str(result_type(a, b).replace("bfloat16", "float32").replace("float16", "float32"))
+    return call("ops.floor_divide", as_array(a, wide), as_array(b, wide))
 
 
 @lowers("aten.remainder")
