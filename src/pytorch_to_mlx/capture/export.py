@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture import dims as sizes_of
+from pytorch_to_mlx.capture.calling import Calls
 from pytorch_to_mlx.capture.calls import Recorder
-from pytorch_to_mlx.capture.explain import depends_on_data, explain, first_line, user_line
+from pytorch_to_mlx.capture.explain import depends_on_data, explain, user_line
 from pytorch_to_mlx.capture.exported import capture_program
 from pytorch_to_mlx.capture.habits import shapes_collection, traceable
-from pytorch_to_mlx.capture.host_scalars import Place, fixed_scalars, host_scalars
+from pytorch_to_mlx.capture.host_scalars import fixed_scalars, host_scalars
 from pytorch_to_mlx.capture.legal import legal_names
+from pytorch_to_mlx.capture.limits import find_limits, holds_within, other_traces
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.recurrence import opaque_recurrences
 from pytorch_to_mlx.capture.reference import wrong_trace
 from pytorch_to_mlx.capture.script_reference import original_reference
+from pytorch_to_mlx.capture.selections import selections
 from pytorch_to_mlx.capture.settle import settled_state, varied
 from pytorch_to_mlx.capture.sizes import (
     Axis,
-    Example,
     Plan,
-    Prober,
     Sizes,
     make_plan,
     rungs,
     sizes_above_one,
     tied,
 )
-from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
-from pytorch_to_mlx.capture.state import Slot, lifted
-from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
+from pytorch_to_mlx.capture.snapshot import evaluation_mode, untouched
+from pytorch_to_mlx.capture.state import lifted
+from pytorch_to_mlx.capture.structure import bind_arguments, plain_interface
 from pytorch_to_mlx.capture.timebox import TooSlowError, time_box
-from pytorch_to_mlx.errors import CaptureError, ConversionError
+from pytorch_to_mlx.capture.traces import Found, Trace, Way
+from pytorch_to_mlx.capture.trial import Trial
+from pytorch_to_mlx.errors import CaptureError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from pytorch_to_mlx.progress import Progress
 
 __all__ = ["capture_module", "capture_program", "redecompose"]
 
+_TRAINING = "the model was in training mode; it is converted in eval mode"
 _SECONDS_A_MODULE = 0.25  # of tracing, where a model has so many that this is more than the limit
 
 
@@ -84,45 +86,33 @@ def capture_module(
         torch.no_grad(),
     ):
         arguments = bind_arguments(module, args, kwargs or {})
-        session = _Session(module, arguments, probe_seconds, trace_seconds)
-        session.advance = getattr(counter, "advance", session.advance)
-        if training:
-            session.warnings.append("the model was in training mode; it is converted in eval mode")
         with untouched(module) as snapshot:
-            captured = session.run(snapshot, dynamic_shapes)
+            session = _Session(
+                module,
+                arguments,
+                snapshot,
+                probe_seconds=probe_seconds,
+                trace_seconds=trace_seconds,
+            )
+            session.advance = getattr(counter, "advance", session.advance)
+            if training:
+                session.warnings.append(_TRAINING)
+            captured = session.run(dynamic_shapes)
         names.give_back(captured)
         return captured
 
 
 @dataclass
-class _Trace:
-    """One successful export: the program, what was traced, and the module calls seen."""
-
-    program: torch.export.ExportedProgram
-    recorder: Recorder
-    sizes: Sizes
-    given_up: dict[Axis, str] = field(default_factory=dict)  # dims not traced symbolically, and why
-
-
-@dataclass
-class _Session:
-    module: nn.Module
-    arguments: Arguments
-    probe_seconds: float
-    trace_seconds: float
-    warnings: list[str] = field(default_factory=list)
-    lift: list[Slot] = field(default_factory=list)
-    outputs: Outputs = field(default_factory=Outputs)
-    seconds: float = 0.0  # of one call on the example inputs
+class _Session(Calls):
+    probe_seconds: float = 30.0
+    trace_seconds: float = 60.0
     advance: Callable[[], None] = lambda: None
 
-    def run(self, snapshot: Snapshot, dynamic_shapes: Any) -> Captured:
-        self.snapshot = snapshot
-        self._first_call()
-        self.example = Example(self.arguments)
-        self.prober = Prober(self.example, self._probe, self.probe_seconds, self.seconds)
+    def run(self, dynamic_shapes: Any) -> Captured:
+        self.begin(self.probe_seconds)
+        snapshot = self.snapshot
         with plain_interface(self.module, self.arguments):
-            state, snapshot, notes = settled_state(self.module, self._flat_call, snapshot)
+            state, snapshot, notes = settled_state(self.module, self.flat_call, snapshot)
         self.snapshot = snapshot
         snapshot.restore()
         self.lift = state.lift
@@ -154,80 +144,6 @@ class _Session:
         self.advance()
         return captured
 
-    # -- calling the original ---------------------------------------------------------------------
-
-    def _first_call(self) -> None:
-        """Calls the model as given: it must work, and shows what outputs it has."""
-        self.outputs = self._call_once()
-        options = inspect.signature(self.module.forward).parameters
-        cached = [c for c in self.outputs.dropped.values() if c.endswith("Cache")]
-        if cached and "use_cache" in options and not self.arguments.kwargs.get("use_cache"):
-            positional = {name for name, _ in self.arguments.names}
-            if "use_cache" not in positional:
-                self._add_keyword("use_cache", False)
-                self.warnings.append(
-                    "use_cache=False was passed, because a key/value cache is no tensor output"
-                )
-                self.outputs = self._call_once()
-        for name, kind in self.outputs.dropped.items():
-            self.warnings.append(
-                f"the output {name} ({kind}) holds no plain tensors and is dropped"
-            )
-
-    def _add_keyword(self, name: str, value: Any) -> None:
-        """Adds a keyword argument in the signature's place."""
-        now = self.arguments
-        kwargs = {**now.kwargs, name: value}
-        self.arguments = Arguments(
-            now.args, kwargs, [*now.names, (name, None)], [*now.rebuilds, None], now.own_keys
-        )
-
-    def _call_once(self) -> Outputs:
-        arguments = Example(self.arguments).resized({})
-        start = time.perf_counter()
-        with plain_interface(self.module, arguments) as outputs:
-            try:
-                self.module(*arguments.args, **arguments.kwargs)
-                self.seconds = time.perf_counter() - start
-            except ConversionError:
-                raise
-            except Exception as error:
-                file, line, text = user_line(error)
-                where = f" in `{text}`" if text else ""
-                raise CaptureError(
-                    f"the model itself fails on the example inputs{where}: {first_line(error)}",
-                    origin=f"{file}:{line}" if file else "",
-                    hint="Give inputs that the PyTorch model accepts",
-                ) from error
-            finally:
-                self.snapshot.restore()
-        return outputs
-
-    def _flat_call(self, variation: int = 0) -> list[Any]:
-        import torch
-        import torch.utils._pytree as pytree
-
-        torch.manual_seed(0)
-        now = varied(self.example.resized({}), variation)
-        leaves = pytree.tree_leaves(self.module(*now.args, **now.kwargs))
-        return [x.clone() if isinstance(x, torch.Tensor) else x for x in leaves]
-
-    def _probe(self, arguments: Arguments, mode: AbstractContextManager[Any]) -> None:
-        """Calls the model within ``mode``; raises what it raises, or that a state changes shape."""
-        shapes = {slot.full_name: tuple(slot.value.shape) for slot in self.lift}
-        try:
-            with quiet(), plain_interface(self.module, arguments), mode:
-                self.module(*arguments.args, **arguments.kwargs)
-            for slot in self.lift:
-                store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
-                now = tuple(store[slot.name].shape)
-                if now != shapes[slot.full_name]:
-                    raise ValueError(
-                        f"the state {slot.full_name} has shape {list(shapes[slot.full_name])}"
-                    )
-        finally:
-            self.snapshot.restore()
-
     # -- tracing ----------------------------------------------------------------------------------
 
     def _trace(
@@ -236,31 +152,48 @@ class _Session:
         shapes: dict[Axis, Any],
         ties: list[list[Axis]],
         strict: bool = False,
-    ) -> _Trace:
+    ) -> Trace:
         """One export; where torch refuses it, again without what keeps sizes symbolic, then with
-        scalars that are fixed as numbers.
+        scalars that are fixed as numbers, or with masks that select every row.
         """
-        met: list[str] = []
-
-        def ways() -> Iterator[tuple[dict[Place, int], list[str] | None]]:
-            yield {}, met if shapes and not strict else None
-            if met:
-                yield {}, None
-            if self.scalars and not strict:
-                yield self.scalars, None
-
         refusal: Exception | None = None
         limit = max(self.trace_seconds, _SECONDS_A_MODULE * sum(1 for _ in self.module.modules()))
-        for scalars, symbolic in ways():
+        symbolic: list[str] | None = [] if shapes and not strict else None
+
+        def ways() -> Iterator[Way]:
+            yield Way(symbolic=symbolic)
+            if symbolic:
+                yield Way()
+            if self.scalars and not strict:
+                yield Way(self.scalars)
+            if refusal is not None and depends_on_data(refusal) and not strict:
+                yield Way(symbolic=symbolic, selected=[])
+                yield Way(symbolic=symbolic, selected=[], every_row=True)
+
+        for way in ways():
             try:
                 with time_box(limit) if shapes else nullcontext():
-                    return self._export(sizes, shapes, ties, strict, scalars, symbolic)
+                    trace = self._export(sizes, shapes, ties, strict, way)
+                if self._sound(trace, way, sizes):
+                    return trace
             except TooSlowError:
                 raise
             except Exception as error:  # noqa: BLE001 - torch raises every class
-                refusal = error
+                refusal = refusal or error if way.selected is not None else error
         assert refusal is not None
         raise refusal
+
+    def _sound(self, trace: Trace, way: Way, sizes: Sizes) -> bool:
+        """Whether a trace with other loops than the original's gives what that does."""
+        if not way.selected:
+            return True
+        trial = Trial(trace.program, self.prober, self.compute)
+        example = self.example.resized(sizes)
+        if not all(trial.agrees_on(varied(example, i)) for i in range(3)):
+            return False
+        if way.warning not in self.warnings:
+            self.warnings.append(way.warning)
+        return True
 
     def _export(
         self,
@@ -268,9 +201,8 @@ class _Session:
         shapes: dict[Axis, Any],
         ties: list[list[Axis]],
         strict: bool,
-        scalars: dict[Place, int],
-        symbolic: list[str] | None,
-    ) -> _Trace:
+        way: Way,
+    ) -> Trace:
         import torch
         import torch.utils._pytree as pytree
 
@@ -284,9 +216,11 @@ class _Session:
                 stack.enter_context(quiet())
                 stack.enter_context(plain_interface(self.module, arguments))
                 stack.enter_context(lifted(self.module, self.lift))
-                stack.enter_context(traceable(self.module, kwargs, symbolic))
+                stack.enter_context(traceable(self.module, kwargs, way.symbolic))
                 stack.enter_context(opaque_recurrences())
-                stack.enter_context(host_scalars(self.module, scalars))
+                stack.enter_context(host_scalars(self.module, way.scalars))
+                if way.selected is not None:
+                    stack.enter_context(selections(way.selected, every_row=way.every_row))
                 if not strict:
                     stack.enter_context(recorder.recording())
                     stack.enter_context(tied(self.module, ties))
@@ -297,9 +231,9 @@ class _Session:
         finally:
             self.snapshot.restore()
         traced = {axis: sizes.get(axis, self.example.size(axis)) for axis in self.example.axes()}
-        return _Trace(program, recorder, traced)
+        return Trace(program, recorder, traced)
 
-    def _ladder(self, sizes: Sizes, shapes: dict[Axis, Any], ties: list[list[Axis]]) -> _Trace:
+    def _ladder(self, sizes: Sizes, shapes: dict[Axis, Any], ties: list[list[Axis]]) -> Trace:
         """All dims dynamic; if torch refuses, only the batch; none; then torch's strict mode.
 
         The first refusal is the one that is explained when nothing works.
@@ -330,9 +264,7 @@ class _Session:
 
     # -- dynamic shapes ---------------------------------------------------------------------------
 
-    def _automatic(self, mode: str) -> tuple[_Trace, dict[str, Any]]:
-        from torch.export import Dim
-
+    def _automatic(self, mode: str) -> tuple[Trace, dict[str, Any]]:
         if mode != "auto":
             raise CaptureError(
                 f"dynamic_shapes {mode!r} is not known", hint='Give "auto", None or torch\'s Dims'
@@ -341,17 +273,61 @@ class _Session:
         while True:
             wanted = [a for a in self.example.axes() if a not in plan.static]
             sizes = {a: n for a, n in plan.sizes.items() if a not in plan.static}
-            trace = self._ladder(sizes, dict.fromkeys(wanted, Dim.AUTO), plan.groups)
+            started = time.process_time()
+            trace = self._ladder(sizes, self._any(wanted), plan.groups)
+            seconds = time.process_time() - started
             again = self._frozen(trace, plan, sizes)
-            symbols = sizes_of.find_symbols(trace.program, trace.sizes)
-            refused = sizes_of.probe_symbols(trace.program, symbols, self.prober, sizes)
-            if not again and not refused:
+            found = self._limits(trace, sizes)
+            if not again and not found.limits.refused:
                 break
-            plan.static.update(again | refused)
+            plan.static.update(again | found.limits.refused)
+        if seconds < self.trace_seconds / 4:
+            found = self._widened(found, plan, trace)
         self.warnings += self.prober.notes()
-        return trace, sizes_of.report(self.example, symbols.values(), plan.static)
+        return found.trace, found.report(self.example, plan.static)
 
-    def _frozen(self, trace: _Trace, plan: Plan, sizes: Sizes) -> dict[Axis, str]:
+    @staticmethod
+    def _any(axes: list[Axis]) -> dict[Axis, Any]:
+        """Dims that are to be dynamic, within whatever limits."""
+        from torch.export import Dim
+
+        return dict.fromkeys(axes, Dim.AUTO)
+
+    def _limits(self, trace: Trace, sizes: Sizes) -> Found:
+        """How far a trace reaches that was made with some dims at these sizes."""
+        symbols = sizes_of.find_symbols(trace.program, trace.sizes)
+        trial = Trial(trace.program, self.prober, self.compute)
+        limits = find_limits(trace.program, symbols, self.prober, sizes, trial)
+        return Found(trace, symbols, limits, sizes)
+
+    def _widened(self, found: Found, plan: Plan, trace: Trace) -> Found:
+        """What was found, or a trace at other sizes that holds there and at more besides.
+
+        The code may pad what is not a multiple of something: traced where it does, by an amount
+        that is computed, it holds where there is nothing to pad, too.
+        """
+        if trace.given_up:
+            return found
+        wanted = [a for a in self.example.axes() if a not in plan.static]
+        held = [found.base, *(t.sizes for t in found.limits.tried if t.agrees)]
+        wrong = [t.sizes for t in found.limits.wrong]
+        for sizes in other_traces(found.symbols, found.limits, found.base):
+            try:
+                again = self._trace(sizes, self._any(wanted), plan.groups)
+            except Exception:  # noqa: BLE001 - torch raises every class; there is a trace already
+                continue
+            shapes = sizes_of.input_shapes(again.program)
+            if any(isinstance(shapes.get(axis), int) for axis in wanted):
+                continue
+            trial = Trial(again.program, self.prober, self.compute)
+            if not all(trial.agrees(at) for at in held) or not any(map(trial.agrees, wrong)):
+                continue
+            wider = self._limits(again, sizes)
+            if not wider.limits.refused:
+                return wider
+        return found
+
+    def _frozen(self, trace: Trace, plan: Plan, sizes: Sizes) -> dict[Axis, str]:
         """Notes the dims that torch fixed; returns those traced at another size than the example's.
 
         Those must be traced again at the example's own size.
@@ -369,7 +345,7 @@ class _Session:
                 plan.static[axis] = reason
         return again
 
-    def _explicit(self, shapes: Any) -> tuple[_Trace, dict[str, Any]]:
+    def _explicit(self, shapes: Any) -> tuple[Trace, dict[str, Any]]:
         wanted = {} if shapes is None else sizes_of.requested_dims(self.example, shapes)
         sizes = sizes_above_one(self.example, self.prober, wanted)
         try:
@@ -396,12 +372,15 @@ class _Session:
                 self.warnings.append(
                     f"{self.example.where(axis)} was asked to be dynamic and is not: {static[axis]}"
                 )
-        symbols = sizes_of.find_symbols(trace.program, trace.sizes)
-        sizes_of.probe_symbols(trace.program, symbols, self.prober, sizes)
+        limits = self._limits(trace, sizes)
+        refused = {self.example.where(axis): why for axis, why in limits.limits.refused.items()}
+        self.warnings += [
+            f"{where} is dynamic as asked, but {why}" for where, why in refused.items()
+        ]
         self.warnings += self.prober.notes()
-        return trace, sizes_of.report(self.example, symbols.values(), static)
+        return trace, limits.report(self.example, static)
 
-    def _with_hints(self, sizes: Sizes, wanted: dict[Axis, Any], refusal: Exception) -> _Trace:
+    def _with_hints(self, sizes: Sizes, wanted: dict[Axis, Any], refusal: Exception) -> Trace:
         """The trace with the asked limits as hints, where torch refuses a guard that always holds.
 
         A ``Dim`` needs every guard proven for its whole range, which torch cannot do for some that
@@ -415,6 +394,6 @@ class _Session:
             trace = self._trace(sizes, hints, [])
         except Exception:  # noqa: BLE001 - the refusal of what was asked is the one to explain
             raise explain(refusal) from refusal
-        if not sizes_of.holds_within_limits(trace.program, trace.sizes, wanted):
+        if not holds_within(trace.program, trace.sizes, wanted):
             raise explain(refusal) from refusal
         return trace

@@ -120,6 +120,11 @@ class Prober:
         self.spent += time.perf_counter() - start
         return refused
 
+    def affords(self, arguments: Arguments, calls: int = 2) -> bool:
+        """Whether there is time for some real calls with these arguments."""
+        cost = calls * self.seconds * self._growth(arguments)
+        return cost <= self.budget / 10 and self.spent + cost <= self.budget
+
     @cached_property
     def _works_fake(self) -> bool:
         """Whether the model runs on fake tensors at all: at the example's own sizes."""

@@ -25,7 +25,7 @@ import transformers
 from torch import nn
 
 KINDS = ("text", "vision", "audio", "multimodal", "experts")
-FURTHER = ("dense", "codecs")  # modules besides those named for a kind
+FURTHER = ("dense", "codecs", "decoders", "hybrids")  # modules besides those named for a kind
 Sizes = Mapping[str, int]
 Inputs = dict[str, Any]
 
