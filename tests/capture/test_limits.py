@@ -129,3 +129,35 @@ def test_dropout_that_is_off_is_no_chance() -> None:
     module = nn.Sequential(Scaled(), nn.Dropout(0.5))
     found = entry(module, torch.randn(2, 12), "input:1")
     assert (found["min"], found["bounded"]) == (9, True)
+
+
+class Table(nn.Module):
+    """Positions for five steps, resized for any other number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(1, 3, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table = self.table
+        if x.shape[2] != 5:
+            table = F.interpolate(table, size=x.shape[2], mode="linear")
+        return x + table
+
+
+def test_a_table_of_the_examples_size_leaves_it_dynamic() -> None:
+    found = entry(Table(), torch.randn(2, 3, 5), "x:2")
+    assert (found["size"], found["multiple_of"], found["max"]) == (5, 1, None)
+
+
+class Marked(nn.Module):
+    """Does something else at five steps than at any other number."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1 if x.shape[1] == 5 else x * 2
+
+
+def test_another_way_at_the_examples_size_fixes_it() -> None:
+    captured = capture_module(Marked(), (torch.randn(2, 5),))
+    fixed = {s["where"]: s["reason"] for s in captured.dims["static"]}
+    assert fixed["x:1"].startswith("torch.export fixes it")

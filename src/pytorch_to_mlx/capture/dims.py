@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 
+FIXED = "torch.export fixes it"
+
+
 @dataclass
 class Symbol:
     """A dynamic size: the dims that are exactly it, those computed from it, and its limits."""
@@ -113,11 +116,11 @@ def frozen_reason(
     """Why a dim that should be dynamic is not: the model's own refusal, else torch's guard."""
     refusal = prober.refuses_others([axis], base)
     if not refusal:
-        return f"torch.export fixes it{_at_guard(program, size)}, though the model accepts others"
+        return f"{FIXED}{_at_guard(program, size)}, though the model accepts others"
     same = [a for a in prober.example.axes() if _size(prober.example, a, base) == size]
     if len(same) > 1 and not prober.refuses_others(same, base):
         at = _at_guard(program, size)
-        return f"torch.export fixes it together with the other dims of this size{at}"
+        return f"{FIXED} together with the other dims of this size{at}"
     return f"the model refuses other sizes: {refusal}"
 
 

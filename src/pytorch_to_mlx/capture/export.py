@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture import dims as sizes_of
-from pytorch_to_mlx.capture.calling import Calls
-from pytorch_to_mlx.capture.calls import Recorder
-from pytorch_to_mlx.capture.explain import depends_on_data, explain, user_line
+from pytorch_to_mlx.capture.explain import explain
 from pytorch_to_mlx.capture.exported import capture_program
-from pytorch_to_mlx.capture.habits import shapes_collection, traceable
-from pytorch_to_mlx.capture.host_scalars import fixed_scalars, host_scalars
+from pytorch_to_mlx.capture.host_scalars import fixed_scalars
 from pytorch_to_mlx.capture.legal import legal_names
 from pytorch_to_mlx.capture.limits import find_limits, holds_within, other_traces
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
-from pytorch_to_mlx.capture.recurrence import opaque_recurrences
 from pytorch_to_mlx.capture.reference import wrong_trace
 from pytorch_to_mlx.capture.script_reference import original_reference
-from pytorch_to_mlx.capture.selections import selections
-from pytorch_to_mlx.capture.settle import settled_state, varied
+from pytorch_to_mlx.capture.settle import settled_state
 from pytorch_to_mlx.capture.sizes import (
     Axis,
     Plan,
     Sizes,
     make_plan,
-    rungs,
     sizes_above_one,
-    tied,
 )
 from pytorch_to_mlx.capture.snapshot import evaluation_mode, untouched
-from pytorch_to_mlx.capture.state import lifted
 from pytorch_to_mlx.capture.structure import bind_arguments, plain_interface
-from pytorch_to_mlx.capture.timebox import TooSlowError, time_box
-from pytorch_to_mlx.capture.traces import Found, Trace, Way
-from pytorch_to_mlx.capture.trial import Trial
+from pytorch_to_mlx.capture.traces import Found, Trace
+from pytorch_to_mlx.capture.tracing import Tracing
 from pytorch_to_mlx.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -50,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["capture_module", "capture_program", "redecompose"]
 
 _TRAINING = "the model was in training mode; it is converted in eval mode"
-_SECONDS_A_MODULE = 0.25  # of tracing, where a model has so many that this is more than the limit
 
 
 def capture_module(
@@ -103,9 +93,8 @@ def capture_module(
 
 
 @dataclass
-class _Session(Calls):
+class _Session(Tracing):
     probe_seconds: float = 30.0
-    trace_seconds: float = 60.0
     advance: Callable[[], None] = lambda: None
 
     def run(self, dynamic_shapes: Any) -> Captured:
@@ -144,124 +133,6 @@ class _Session(Calls):
         self.advance()
         return captured
 
-    # -- tracing ----------------------------------------------------------------------------------
-
-    def _trace(
-        self,
-        sizes: Sizes,
-        shapes: dict[Axis, Any],
-        ties: list[list[Axis]],
-        strict: bool = False,
-    ) -> Trace:
-        """One export; where torch refuses it, again without what keeps sizes symbolic, then with
-        scalars that are fixed as numbers, or with masks that select every row.
-        """
-        refusal: Exception | None = None
-        limit = max(self.trace_seconds, _SECONDS_A_MODULE * sum(1 for _ in self.module.modules()))
-        symbolic: list[str] | None = [] if shapes and not strict else None
-
-        def ways() -> Iterator[Way]:
-            yield Way(symbolic=symbolic)
-            if symbolic:
-                yield Way()
-            if self.scalars and not strict:
-                yield Way(self.scalars)
-            if refusal is not None and depends_on_data(refusal) and not strict:
-                yield Way(symbolic=symbolic, selected=[])
-                yield Way(symbolic=symbolic, selected=[], every_row=True)
-
-        for way in ways():
-            try:
-                with time_box(limit) if shapes else nullcontext():
-                    trace = self._export(sizes, shapes, ties, strict, way)
-                if self._sound(trace, way, sizes):
-                    return trace
-            except TooSlowError:
-                raise
-            except Exception as error:  # noqa: BLE001 - torch raises every class
-                refusal = refusal or error if way.selected is not None else error
-        assert refusal is not None
-        raise refusal
-
-    def _sound(self, trace: Trace, way: Way, sizes: Sizes) -> bool:
-        """Whether a trace with other loops than the original's gives what that does."""
-        if not way.selected:
-            return True
-        trial = Trial(trace.program, self.prober, self.compute)
-        example = self.example.resized(sizes)
-        if not all(trial.agrees_on(varied(example, i)) for i in range(3)):
-            return False
-        if way.warning not in self.warnings:
-            self.warnings.append(way.warning)
-        return True
-
-    def _export(
-        self,
-        sizes: Sizes,
-        shapes: dict[Axis, Any],
-        ties: list[list[Axis]],
-        strict: bool,
-        way: Way,
-    ) -> Trace:
-        import torch
-        import torch.utils._pytree as pytree
-
-        arguments = self.example.resized(sizes)
-        leaves = pytree.tree_leaves(arguments.values())
-        collection = shapes_collection(leaves, shapes)
-        args, kwargs = arguments.args, arguments.kwargs
-        recorder = Recorder(self.module)
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(quiet())
-                stack.enter_context(plain_interface(self.module, arguments))
-                stack.enter_context(lifted(self.module, self.lift))
-                stack.enter_context(traceable(self.module, kwargs, way.symbolic))
-                stack.enter_context(opaque_recurrences())
-                stack.enter_context(host_scalars(self.module, way.scalars))
-                if way.selected is not None:
-                    stack.enter_context(selections(way.selected, every_row=way.every_row))
-                if not strict:
-                    stack.enter_context(recorder.recording())
-                    stack.enter_context(tied(self.module, ties))
-                dynamic = collection.dynamic_shapes(self.module, args, kwargs) if shapes else None
-                program = torch.export.export(
-                    self.module, args, kwargs, dynamic_shapes=dynamic, strict=strict
-                )
-        finally:
-            self.snapshot.restore()
-        traced = {axis: sizes.get(axis, self.example.size(axis)) for axis in self.example.axes()}
-        return Trace(program, recorder, traced)
-
-    def _ladder(self, sizes: Sizes, shapes: dict[Axis, Any], ties: list[list[Axis]]) -> Trace:
-        """All dims dynamic; if torch refuses, only the batch; none; then torch's strict mode.
-
-        The first refusal is the one that is explained when nothing works.
-        """
-        first: Exception | None = None
-        for how, wanted, strict in rungs(shapes):
-            kept = {axis: size for axis, size in sizes.items() if axis in wanted}
-            try:
-                trace = self._trace(kept, wanted, ties if wanted else [], strict)
-            except Exception as error:  # noqa: BLE001 - torch raises every class; explained below
-                first = first or error
-                if isinstance(error, CaptureError) or depends_on_data(error):
-                    break
-                continue
-            if how:
-                assert first is not None
-                why = str(explain(first))
-                self.warnings.append(f"torch.export succeeded only with {how}; before, {why}")
-                trace.given_up = dict.fromkeys(shapes.keys() - wanted.keys(), why)
-            return trace
-        assert first is not None
-        if isinstance(first, CaptureError) and not first.origin:
-            file, line, _ = user_line(first)
-            first.origin = f"{file}:{line}" if file else ""
-        if isinstance(first, CaptureError):
-            raise first
-        raise explain(first) from first
-
     # -- dynamic shapes ---------------------------------------------------------------------------
 
     def _automatic(self, mode: str) -> tuple[Trace, dict[str, Any]]:
@@ -273,18 +144,36 @@ class _Session(Calls):
         while True:
             wanted = [a for a in self.example.axes() if a not in plan.static]
             sizes = {a: n for a, n in plan.sizes.items() if a not in plan.static}
+            moved = len(plan.moved)
             started = time.process_time()
-            trace = self._ladder(sizes, self._any(wanted), plan.groups)
-            seconds = time.process_time() - started
-            again = self._frozen(trace, plan, sizes)
+            try:
+                trace = self.ladder(sizes, self._any(wanted), plan.groups)
+            except CaptureError:
+                if not plan.moved.keys() & sizes.keys():
+                    raise
+                plan.static.update(plan.moved)
+                continue
+            quick = time.process_time() - started < self.trace_seconds / 4
+            again = self._frozen(trace, plan, sizes, may_move=quick)
             found = self._limits(trace, sizes)
-            if not again and not found.limits.refused:
+            again |= found.limits.refused | self._unmoved(trace, plan, sizes)
+            if not again and len(plan.moved) == moved:
                 break
-            plan.static.update(again | found.limits.refused)
-        if seconds < self.trace_seconds / 4:
+            plan.static.update(again)
+        if quick:
             found = self._widened(found, plan, trace)
         self.warnings += self.prober.notes()
         return found.trace, found.report(self.example, plan.static)
+
+    def _unmoved(self, trace: Trace, plan: Plan, sizes: Sizes) -> dict[Axis, str]:
+        """Dims that were traced at other sizes than the example's where torch fixes that, and must
+        stay at it after all: the trace does not hold there.
+        """
+        moved = {axis: why for axis, why in plan.moved.items() if axis in sizes}
+        own = {axis: size for axis, size in sizes.items() if axis not in moved}
+        if not moved or (not trace.given_up and self.trial(trace).agrees(own)):
+            return {}
+        return moved
 
     @staticmethod
     def _any(axes: list[Axis]) -> dict[Axis, Any]:
@@ -296,8 +185,7 @@ class _Session(Calls):
     def _limits(self, trace: Trace, sizes: Sizes) -> Found:
         """How far a trace reaches that was made with some dims at these sizes."""
         symbols = sizes_of.find_symbols(trace.program, trace.sizes)
-        trial = Trial(trace.program, self.prober, self.compute)
-        limits = find_limits(trace.program, symbols, self.prober, sizes, trial)
+        limits = find_limits(trace.program, symbols, self.prober, sizes, self.trial(trace))
         return Found(trace, symbols, limits, sizes)
 
     def _widened(self, found: Found, plan: Plan, trace: Trace) -> Found:
@@ -313,13 +201,13 @@ class _Session(Calls):
         wrong = [t.sizes for t in found.limits.wrong]
         for sizes in other_traces(found.symbols, found.limits, found.base):
             try:
-                again = self._trace(sizes, self._any(wanted), plan.groups)
+                again = self.trace(sizes, self._any(wanted), plan.groups)
             except Exception:  # noqa: BLE001 - torch raises every class; there is a trace already
                 continue
             shapes = sizes_of.input_shapes(again.program)
             if any(isinstance(shapes.get(axis), int) for axis in wanted):
                 continue
-            trial = Trial(again.program, self.prober, self.compute)
+            trial = self.trial(again)
             if not all(trial.agrees(at) for at in held) or not any(map(trial.agrees, wrong)):
                 continue
             wider = self._limits(again, sizes)
@@ -327,7 +215,7 @@ class _Session(Calls):
                 return wider
         return found
 
-    def _frozen(self, trace: Trace, plan: Plan, sizes: Sizes) -> dict[Axis, str]:
+    def _frozen(self, trace: Trace, plan: Plan, sizes: Sizes, *, may_move: bool) -> dict[Axis, str]:
         """Notes the dims that torch fixed; returns those traced at another size than the example's.
 
         Those must be traced again at the example's own size.
@@ -341,15 +229,32 @@ class _Session(Calls):
                 reason = f"it was given up: {trace.given_up[axis]}"
             if size != self.example.size(axis):
                 again[axis] = reason
-            else:
+            elif not may_move or axis in plan.moved or not self._moves(axis, plan, sizes, reason):
                 plan.static[axis] = reason
         return again
+
+    def _moves(self, axis: Axis, plan: Plan, sizes: Sizes, reason: str) -> bool:
+        """Whether a dim that torch fixes can be traced at another size, where the code goes the
+        other way: it may resize its table, say, which changes nothing at the table's own size.
+        """
+        if not reason.startswith(sizes_of.FIXED):
+            return False
+        size = self.example.size(axis)
+        same = [a for a in self.example.axes() if self.example.size(a) == size]
+        axes = [axis] if not self.prober.refuses_others([axis], sizes) else same
+        for other in (size + 1, size * 2, size + 2):
+            moved = dict.fromkeys(axes, other)
+            if not self.prober.refusal({**sizes, **moved}):
+                plan.sizes.update(moved)
+                plan.moved.update(dict.fromkeys(axes, reason))
+                return True
+        return False
 
     def _explicit(self, shapes: Any) -> tuple[Trace, dict[str, Any]]:
         wanted = {} if shapes is None else sizes_of.requested_dims(self.example, shapes)
         sizes = sizes_above_one(self.example, self.prober, wanted)
         try:
-            trace = self._trace(sizes, wanted, [])
+            trace = self.trace(sizes, wanted, [])
         except CaptureError:
             raise
         except Exception as error:  # noqa: BLE001 - torch raises every class; explained there
@@ -391,7 +296,7 @@ class _Session(Calls):
         if not hints or None in hints.values():
             raise explain(refusal) from refusal
         try:
-            trace = self._trace(sizes, hints, [])
+            trace = self.trace(sizes, hints, [])
         except Exception:  # noqa: BLE001 - the refusal of what was asked is the one to explain
             raise explain(refusal) from refusal
         if not holds_within(trace.program, trace.sizes, wanted):

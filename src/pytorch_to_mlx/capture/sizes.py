@@ -170,11 +170,15 @@ def _raises(call: Callable[[], Any]) -> str:
 
 @dataclass
 class Plan:
-    """Sizes to trace at, dims that move together, and dims that stay fixed with the reason."""
+    """Sizes to trace at, dims that move together, and dims that stay fixed with the reason.
+
+    ``moved`` are dims that torch fixes at the example's size, and why, of those traced at another.
+    """
 
     sizes: Sizes = field(default_factory=dict)
     groups: list[list[Axis]] = field(default_factory=list)
     static: dict[Axis, str] = field(default_factory=dict)
+    moved: dict[Axis, str] = field(default_factory=dict)
 
 
 def make_plan(example: Example, prober: Prober) -> Plan:
