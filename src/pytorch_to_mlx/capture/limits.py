@@ -176,10 +176,11 @@ class _Search:
     def _bind(self) -> None:
         """Which guards bind: those that failed where the outputs differ, and untried equalities."""
         failed = {g for t in self.limits.tried for g in t.failing}
-        self.binding = {g for t in self.limits.wrong for g in t.failing - self.idle}
+        self.binding: set[Guard] = set()
         for t in self.limits.wrong:
-            if t.failing and not t.failing - self.idle:
-                self.binding |= {g for g in t.failing if g.is_equality or g.place}
+            told = [g for g in t.failing if g.is_equality or g.place]
+            busy = t.failing - self.idle
+            self.binding |= {g for g in told if g in busy} or set(told) or busy
         self.untried = {g for g in self.guards.all if g.is_equality and g not in failed}
 
     def _allowed(self, symbol: Symbol) -> Callable[[int], bool]:

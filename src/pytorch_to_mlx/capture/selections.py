@@ -19,12 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 _MOST_TURNS = 256  # of a loop over what nonzero finds
+_MOST_SKIPPED = 4
 
 
 class Place(int):
@@ -49,22 +51,54 @@ class Row(list[Place]):
         return [int(place) for place in self]
 
 
-@contextmanager
-def selections(met: list[str], *, every_row: bool) -> Iterator[None]:
-    """Within, loops over what nonzero finds take every turn, and with ``every_row`` masks select
-    every row; ``met`` gets a word for each such place.
+@dataclass
+class Selections:
+    """How loops and masks are traced; with ``every_row`` masks select every row.
+
+    Attributes:
+        met: a word for each place where that made a difference.
+        skip: turns that no loop takes, because the code fails in them whatever is selected: there
+            may be more classes than experts.
+        turn: the turn that a loop is at.
     """
+
+    every_row: bool = False
+    met: list[str] = field(default_factory=list)
+    skip: set[int] = field(default_factory=set)
+    turn: int | None = None
+
+    def skips(self, error: Exception) -> bool:
+        """Whether to try again without the turn that failed."""
+        if self.turn is None or not isinstance(error, (IndexError, KeyError, AttributeError)):
+            return False
+        self.skip.add(self.turn)
+        self.turn = None
+        return len(self.skip) <= _MOST_SKIPPED
+
+    def turns(self, count: int) -> Iterator[Row]:
+        for i in range(count):
+            if i not in self.skip:
+                self.turn = i
+                yield Row([Place(i)])
+        self.turn = None
+
+
+@contextmanager
+def selecting(how: Selections | None) -> Iterator[None]:
+    """Within, loops over what nonzero finds take every turn."""
     from torch.overrides import TorchFunctionMode
 
-    class Mode(TorchFunctionMode):
-        def __init__(self) -> None:
-            super().__init__()
-            self.selected = _Selected(met, every_row)
+    if how is None:
+        yield
+        return
 
+    selected = _Selected(how)
+
+    class Mode(TorchFunctionMode):
         def __torch_function__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
-            return self.selected.call(function, args, kwargs or {})
+            return selected.call(function, args, kwargs or {})
 
     with Mode():
         yield
@@ -73,9 +107,9 @@ def selections(met: list[str], *, every_row: bool) -> Iterator[None]:
 class _Selected:
     """Which index tensors list every place of a mask, with that mask's values."""
 
-    def __init__(self, met: list[str], every_row: bool) -> None:
-        self.met = met
-        self.own = _EVERY_ROW if every_row else _EVERY_TURN
+    def __init__(self, how: Selections) -> None:
+        self.how = how
+        self.own = _EVERY_ROW if how.every_row else _EVERY_TURN
         self.places: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self.lists: dict[int, tuple[torch.Tensor, Any]] = {}  # what nonzero gave, of how many
         self.masks: dict[int, torch.Tensor] = {}  # masks by which rows were read
@@ -108,7 +142,7 @@ class _Selected:
         """The place along each axis of every element, in order."""
         import torch
 
-        self.met.append("places")
+        self.how.met.append("places")
         sizes = list(mask.shape)
         flat = torch.arange(math.prod(sizes), device=mask.device)
         chosen = mask.reshape(-1) != 0
@@ -156,8 +190,8 @@ class _Selected:
         turns = self.lists[id(args[0])][1]
         if type(turns) is not int or turns > _MOST_TURNS:
             return NotImplemented
-        self.met.append("turns")
-        return [Row([Place(i)]) for i in range(turns)]
+        self.how.met.append("turns")
+        return self.how.turns(turns)
 
     def index_add(self, args: Any, kwargs: dict[str, Any], *, in_place: bool) -> Any:
         import torch
@@ -177,7 +211,7 @@ class _Selected:
         x, mask = args
         if not _is_mask(mask, x):
             return NotImplemented
-        self.met.append("rows")
+        self.how.met.append("rows")
         self.masks[id(mask)] = mask
         return x.reshape(-1, *x.shape[mask.ndim :])
 

@@ -9,6 +9,7 @@ from pytorch_to_mlx.capture import dims as sizes_of
 from pytorch_to_mlx.capture.calls import Recorder
 from pytorch_to_mlx.capture.host_scalars import Place
 from pytorch_to_mlx.capture.limits import Limits
+from pytorch_to_mlx.capture.selections import Selections
 from pytorch_to_mlx.capture.sizes import Axis, Example, Sizes
 
 if TYPE_CHECKING:
@@ -27,19 +28,20 @@ class Trace:
 
 @dataclass
 class Way:
-    """How to trace: scalars as numbers; what kept sizes symbolic, what selected every row."""
+    """How to trace: scalars as numbers, what kept sizes symbolic, loops over what is selected."""
 
     scalars: dict[Place, int] = field(default_factory=dict)
     symbolic: list[str] | None = None
-    selected: list[str] | None = None
-    every_row: bool = False
+    selections: Selections | None = None
+    again: bool = False  # once more, after what was learnt from a refusal
 
     @property
     def warning(self) -> str:
         """What is to be known of a model that was traced with selections."""
         turns = "a loop over what nonzero() finds (experts, say) runs for all that it could find"
         rows = "what a mask selects is computed for every row, and the rest is left out"
-        return f"{turns}; {rows}" if self.every_row else turns
+        every_row = self.selections is not None and self.selections.every_row
+        return f"{turns}; {rows}" if every_row else turns
 
 
 @dataclass

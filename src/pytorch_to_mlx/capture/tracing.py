@@ -14,7 +14,7 @@ from pytorch_to_mlx.capture.habits import shapes_collection, traceable
 from pytorch_to_mlx.capture.host_scalars import Place, host_scalars
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.recurrence import opaque_recurrences
-from pytorch_to_mlx.capture.selections import selections
+from pytorch_to_mlx.capture.selections import Selections, selecting
 from pytorch_to_mlx.capture.settle import varied
 from pytorch_to_mlx.capture.sizes import Axis, Sizes, rungs, tied
 from pytorch_to_mlx.capture.state import lifted
@@ -59,8 +59,11 @@ class Tracing(Calls):
             if self.scalars and not strict:
                 yield Way(self.scalars)
             if refusal is not None and depends_on_data(refusal) and not strict:
-                yield Way(symbolic=symbolic, selected=[])
-                yield Way(symbolic=symbolic, selected=[], every_row=True)
+                for every_row in (False, True):
+                    way = Way(symbolic=symbolic, selections=Selections(every_row))
+                    yield way
+                    while way.again:
+                        yield way
 
         for way in ways():
             try:
@@ -71,13 +74,15 @@ class Tracing(Calls):
             except TooSlowError:
                 raise
             except Exception as error:  # noqa: BLE001 - torch raises every class
-                refusal = refusal or error if way.selected is not None else error
+                way.again = way.selections is not None and way.selections.skips(error)
+                if way.selections is None or refusal is None:
+                    refusal = error
         assert refusal is not None
         raise refusal
 
     def _sound(self, trace: Trace, way: Way, sizes: Sizes) -> bool:
         """Whether a trace with other loops than the original's gives what that does."""
-        if not way.selected:
+        if way.selections is None or not way.selections.met:
             return True
         trial = self.trial(trace)
         example = self.example.resized(sizes)
@@ -111,8 +116,7 @@ class Tracing(Calls):
                 stack.enter_context(traceable(self.module, kwargs, way.symbolic))
                 stack.enter_context(opaque_recurrences())
                 stack.enter_context(host_scalars(self.module, way.scalars))
-                if way.selected is not None:
-                    stack.enter_context(selections(way.selected, every_row=way.every_row))
+                stack.enter_context(selecting(way.selections))
                 if not strict:
                     stack.enter_context(recorder.recording())
                     stack.enter_context(tied(self.module, ties))
