@@ -161,3 +161,15 @@ def test_another_way_at_the_examples_size_fixes_it() -> None:
     captured = capture_module(Marked(), (torch.randn(2, 5),))
     fixed = {s["where"]: s["reason"] for s in captured.dims["static"]}
     assert fixed["x:1"].startswith("torch.export fixes it")
+
+
+class Pieces(nn.Module):
+    """Sums pieces of four, the last of which may be shorter."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([piece.sum(1) for piece in x.split(4, dim=1)]).sum(0)
+
+
+def test_a_number_of_pieces_is_a_window_of_sizes() -> None:
+    found = entry(Pieces(), torch.randn(2, 12), "x:1")
+    assert (found["min"], found["max"], found["bounded"]) == (9, 12, True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from pytorch_to_mlx.capture.guards import shape_env
-from pytorch_to_mlx.capture.program import innermost_user_line, is_foreign
+from pytorch_to_mlx.capture.program import is_foreign
 from pytorch_to_mlx.capture.sizes import Axis, Example, Prober, Sizes
 from pytorch_to_mlx.errors import CaptureError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 FIXED = "torch.export fixes it"
-_CUTS = ("aten.split.", "aten.chunk.", "aten.unbind.", "aten.tensor_split.")
 
 
 @dataclass
@@ -143,24 +142,6 @@ def _guard_place(program: torch.export.ExportedProgram, size: int) -> str:
             frame = getattr(getattr(guard, "sloc", None), "framework_loc", None)
             if isinstance(frame, traceback.FrameSummary) and not is_foreign(frame.filename):
                 return f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}"
-    return _cut_place(program, size)
-
-
-def _cut_place(program: torch.export.ExportedProgram, size: int) -> str:
-    """File and line of the code that cuts a dim of this size into pieces, of which a trace needs to
-    know the number.
-    """
-    for node in program.graph.nodes:
-        if node.op != "call_function" or not str(node.target).startswith(_CUTS):
-            continue
-        value, arguments = node.args[0].meta.get("val"), node.target._schema.arguments
-        place = [a.name for a in arguments].index("dim")
-        along = node.args[place] if place < len(node.args) else node.kwargs.get("dim", 0)
-        shape = getattr(value, "shape", ())
-        if along < len(shape) and isinstance(shape[along], int) and shape[along] == size:
-            file, line, text = innermost_user_line(node.stack_trace)
-            if file:
-                return f"{file}:{line}: {text}, whose number of pieces depends on it"
     return ""
 
 

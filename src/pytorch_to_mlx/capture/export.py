@@ -96,6 +96,8 @@ def capture_module(
 class _Session(Tracing):
     probe_seconds: float = 30.0
     advance: Callable[[], None] = lambda: None
+    elsewhere: bool = False  # the trace was made at other sizes for its reach
+    stays: bool = False  # it must not be
 
     def run(self, dynamic_shapes: Any) -> Captured:
         self.begin(self.probe_seconds)
@@ -108,12 +110,36 @@ class _Session(Tracing):
         self.scalars = fixed_scalars(self.module, state.changed)
         self.warnings += [*notes, *state.warnings]
         self.advance()
+        captured = self._at_last(dynamic_shapes)
+        self.advance()
+        return captured
+
+    def _at_last(self, dynamic_shapes: Any) -> Captured:
+        """What was captured; where a trace at other sizes than the example's does not keep what it
+        computes when it is decomposed, of one at the example's.
+        """
+        try:
+            captured, wrong = self._captured(dynamic_shapes)
+        except Exception:
+            if not self.elsewhere:
+                raise
+            wrong = ["it fails"]
+        if wrong and self.elsewhere:
+            self.stays, self.elsewhere = True, False
+            self.snapshot.restore()
+            captured, wrong = self._captured(dynamic_shapes)
+        captured.warnings = list(dict.fromkeys([*self.warnings, *captured.warnings, *wrong]))
+        return captured
+
+    def _captured(self, dynamic_shapes: Any) -> tuple[Captured, list[str]]:
+        """What was captured, and a warning where it is not what the model does."""
         if isinstance(dynamic_shapes, str):
             trace, dims = self._automatic(dynamic_shapes)
         else:
             trace, dims = self._explicit(dynamic_shapes)
-        self.advance()
-        snapshot.restore()
+        if not self.stays:
+            self.advance()
+        self.snapshot.restore()
         with quiet():
             captured = assemble(
                 trace.program,
@@ -123,15 +149,12 @@ class _Session(Tracing):
             )
         captured.dims = dims
         captured.persistent -= {slot.full_name for slot in self.lift if not slot.is_buffer}
-        captured.warnings = [*self.warnings, *captured.warnings]
         tensors = self.example.tensors.items()
         captured.example_inputs = {self.example.names[i]: t for i, t in tensors}
         captured.make_reference = original_reference(
             self.module, self.arguments, self.example.names, captured.output_names
         )
-        captured.warnings += wrong_trace(captured, self.example.leaves, self.example.names)
-        self.advance()
-        return captured
+        return captured, wrong_trace(captured, self.example.leaves, self.example.names)
 
     # -- dynamic shapes ---------------------------------------------------------------------------
 
@@ -153,7 +176,7 @@ class _Session(Tracing):
                     raise
                 plan.static.update(plan.moved)
                 continue
-            quick = time.process_time() - started < self.trace_seconds / 4
+            quick = time.process_time() - started < self.trace_seconds / 4 and not self.stays
             again = self._frozen(trace, plan, sizes, may_move=quick)
             found = self._limits(trace, sizes)
             again |= found.limits.refused | self._unmoved(trace, plan, sizes)
@@ -162,6 +185,7 @@ class _Session(Tracing):
             plan.static.update(again)
         if quick:
             found = self._widened(found, plan, trace)
+        self.elsewhere = found.trace is not trace or bool(plan.moved.keys() & sizes.keys())
         self.warnings += self.prober.notes()
         return found.trace, found.report(self.example, plan.static)
 
