@@ -19,6 +19,7 @@ at once: outputs, shapes, dtypes, non-finite places, then values within 1e-4 of 
 An axis stays fixed only for the reason given. No code of this project names any of them. Written by
 `make conformance`; do not edit.
 """
+_LIMITS = "The package refuses what lies beyond, and says so; within, it is compared."
 _KINDS = {
     "text": "Text",
     "vision": "Vision",
@@ -50,7 +51,15 @@ def page(record: dict[str, Any], order: list[str]) -> str:
         for n, r in known.items()
         if r.get("fixed")
     ]
-    return "\n".join([head.rstrip(), *parts, "", "## Axes that stay fixed", "", *fixed, ""])
+    parts += ["", "## Axes that stay fixed", "", *fixed]
+    limited = [
+        f"- `{n}`: {'; '.join(f'{size}: {why}' for size, why in r['limited'].items())}."
+        for n, r in known.items()
+        if r.get("limited")
+    ]
+    if limited:
+        parts += ["", "## Sizes with limits", "", _LIMITS, "", *limited]
+    return "\n".join([head.rstrip(), *parts, ""])
 
 
 def _table(rows: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import queue
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,8 +91,11 @@ def ask(code: str) -> list[str]:
 
 
 def relative(text: str) -> str:
-    """Paths below the repository without where it lies on this machine."""
-    return text.replace(f"{ROOT}{os.sep}", "")
+    """Paths below the repository or among the installed packages, without where that lies on this
+    machine.
+    """
+    installed = f"{sysconfig.get_path('purelib')}{os.sep}"
+    return text.replace(f"{ROOT}{os.sep}", "").replace(installed, "")
 
 
 def cell(text: str) -> str:

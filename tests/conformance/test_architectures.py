@@ -219,3 +219,23 @@ def test_every_weight_is_drawn() -> None:
     assert abs(float(module.scale.detach()) - 2.5) < 1
     randomise(before)
     assert all(map(torch.equal, module.state_dict().values(), before.state_dict().values()))
+
+
+class Long(Counting):
+    """Beyond eight tokens it counts twice."""
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs = super().forward(input_ids)
+        if input_ids.shape[1] > 8:
+            outputs["count"] = outputs["count"] * 2
+        return outputs
+
+
+def test_a_limited_size_needs_its_reason() -> None:
+    why = {"length": "longer texts are counted twice"}
+    assert judge(registered(Long(), limited=why))["verdict"] == "pass"
+    assert "the package refuses" in judge(registered(Long()))["verdict"]
+    assert (
+        "says wrongly that length is limited"
+        in judge(registered(Counting(), limited=why))["verdict"]
+    )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sympy
 
+from pytorch_to_mlx.capture.guards import shape_env
 from pytorch_to_mlx.capture.program import is_foreign
 from pytorch_to_mlx.capture.sizes import Axis, Example, Prober, Sizes
 from pytorch_to_mlx.errors import CaptureError
@@ -18,8 +17,8 @@ from pytorch_to_mlx.errors import CaptureError
 if TYPE_CHECKING:
     import torch
 
-_REACH = 64  # how far above the example's size multiples are looked for
-_MOST_GUARDS = 60
+
+FIXED = "torch.export fixes it"
 
 
 @dataclass
@@ -101,36 +100,6 @@ def sizes_at(symbols: Mapping[Any, Symbol], key: Any, value: int) -> Sizes:
     return sizes
 
 
-def allowed_values(
-    program: torch.export.ExportedProgram, symbols: Mapping[Any, Symbol], key: Any
-) -> list[int]:
-    """Values near the example's that satisfy every guard of the trace (others at the example's)."""
-    symbol = symbols[key]
-    holds = guard_test(program, symbols, key)
-    lowest = max(2, symbol.lower, symbol.size - _REACH)
-    highest = min(symbol.size + _REACH, symbol.upper or symbol.size + _REACH)
-    return [v for v in range(lowest, highest + 1) if holds(v)]
-
-
-def guard_test(
-    program: torch.export.ExportedProgram,
-    symbols: Mapping[Any, Symbol],
-    key: Any,
-    *,
-    equalities: bool = False,
-) -> Callable[[int], bool]:
-    """Whether a value of one symbol satisfies every guard, with the others at the example's.
-
-    ``equalities`` looks only at those that fix a computed size: what the trace holds as a number.
-    """
-    fixed = {k: s.size for k, s in symbols.items() if k != key}
-    guards = [g.subs(fixed) for g in _guards(program) if key in g.free_symbols][:_MOST_GUARDS]
-    guards = [g for g in guards if g.free_symbols == {key}]
-    if equalities:
-        guards = [g for g in guards if isinstance(g, sympy.Eq)]
-    return lambda v: all(g.subs(key, v) != sympy.false for g in guards)
-
-
 def hint_of(entry: Any) -> Any:
     """A plain ``torch.export.Dim`` as a hint of the same limits; ``None`` for any other entry."""
     from torch.export import Dim
@@ -141,137 +110,17 @@ def hint_of(entry: Any) -> Any:
     return Dim.AUTO(min=low, max=int(high)) if high < 2**31 else Dim.AUTO(min=low)
 
 
-def holds_within_limits(
-    program: torch.export.ExportedProgram, sizes: Sizes, wanted: Mapping[Axis, Any]
-) -> bool:
-    """Whether the asked dims are free symbols and every size tried within their limits is allowed.
-
-    Tried are the sizes up to 64 above the least one and beside every power of two.
-    """
-    shapes = input_shapes(program)
-    if not all(isinstance(shapes.get(axis), sympy.Symbol) for axis in wanted):
-        return False
-    symbols = find_symbols(program, sizes)
-    for axis, entry in wanted.items():
-        low, high = max(2, int(entry.min)), int(min(entry.max, 2**20))
-        near = {2**k + d for k in range(1, 21) for d in (-1, 0, 1)} | {high}
-        tried = [v for v in {*range(low, low + _REACH), *near} if low <= v <= high]
-        holds = guard_test(program, symbols, shapes[axis])
-        if not all(holds(v) for v in tried):
-            return False
-    return True
-
-
-def _guards(program: torch.export.ExportedProgram) -> list[Any]:
-    env = shape_env(program)
-    return [] if env is None else [g.expr for g in env.guards]
-
-
-def shape_env(program: torch.export.ExportedProgram) -> Any:
-    """torch's record of symbols and guards; ``None`` for a program without symbols."""
-    for node in program.graph.nodes:
-        mode = getattr(node.meta.get("val"), "fake_mode", None)
-        if mode is not None and mode.shape_env is not None:
-            return mode.shape_env
-    return None
-
-
-def probe_symbols(
-    program: torch.export.ExportedProgram,
-    symbols: Mapping[Any, Symbol],
-    prober: Prober,
-    base: Sizes,
-) -> dict[Axis, str]:
-    """Fills in multiples and limits by trying; returns dims that the original fixes, and why."""
-    refused: dict[Axis, str] = {}
-    for key, symbol in symbols.items():
-        allowed = allowed_values(program, symbols, key)
-        symbol.multiple = multiple_of(allowed, symbol.size)
-        _bound_by_guards(symbol, guard_test(program, symbols, key, equalities=True))
-        allowed = [v for v in allowed if symbol.upper is None or v <= symbol.upper]
-        above = [v for v in allowed if v > symbol.size]
-        below = [v for v in reversed(allowed) if v < symbol.size]
-        wanted = [*above[:2], *(v for v in above if _power_of_two(v - symbol.size)), *above[-1:]]
-        if symbol.upper is None:
-            wanted.append(symbol.size * 2)
-        accepted, reason = _first_accepted(wanted, symbols, key, prober, base)
-        if accepted is None:
-            smaller, reason_below = _first_accepted(
-                [*below[:2], *below[-1:]], symbols, key, prober, base
-            )
-            if smaller is None:
-                why = reason or reason_below or "no other size satisfies the code's conditions"
-                axes = [*symbol.axes, *symbol.derived]
-                refused.update(dict.fromkeys(axes, f"the model refuses other sizes: {why}"))
-                continue
-            symbol.upper = symbol.size if above else symbol.upper
-        elif reason and symbol.size % (accepted - symbol.size) == 0:
-            symbol.multiple = math.lcm(symbol.multiple, accepted - symbol.size)
-        if symbol.lower == 1 and prober.refusal({**base, **sizes_at(symbols, key, 1)}):
-            symbol.lower = 2
-    return refused
-
-
-def _bound_by_guards(symbol: Symbol, holds: Callable[[int], bool]) -> None:
-    """Limits that the trace's guards set around the example's size, where some set them.
-
-    A convolution stack that is flattened for a linear layer, say, holds for a window of lengths.
-    """
-    step = symbol.multiple
-    for far in (symbol.size * 2, symbol.size * 4):
-        if symbol.upper is None and not holds(far // step * step):
-            symbol.upper = _edge(symbol.size, far // step * step, step, holds)
-    for near in (symbol.size // 2, symbol.size // 4):
-        value = max(near // step * step, step)
-        if value < symbol.size and value > 1 and not holds(value):
-            symbol.lower = max(symbol.lower, _edge(symbol.size, value, step, holds))
-            symbol.bounded = True
-
-
-def _edge(inside: int, outside: int, step: int, holds: Callable[[int], bool]) -> int:
-    """The last value that holds on the way from one that does to one that does not."""
-    while abs(outside - inside) > step:
-        middle = (inside + outside) // 2 // step * step
-        if middle in (inside, outside):
-            break
-        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
-    return inside
-
-
-def _first_accepted(
-    values: Iterable[int], symbols: Mapping[Any, Symbol], key: Any, prober: Prober, base: Sizes
-) -> tuple[int | None, str]:
-    reason = ""
-    for value in dict.fromkeys(values):
-        refusal = prober.refusal({**base, **sizes_at(symbols, key, value)})
-        if not refusal:
-            return value, reason
-        reason = reason or refusal
-    return None, reason
-
-
-def _power_of_two(n: int) -> bool:
-    return n > 0 and n & (n - 1) == 0
-
-
-def multiple_of(allowed: list[int], size: int) -> int:
-    """The step between allowed sizes, if they and the example's are its multiples."""
-    steps = [b - a for a, b in itertools.pairwise(allowed)]
-    step = math.gcd(*steps) if steps else 1
-    return step if step > 1 and size % step == 0 else 1
-
-
 def frozen_reason(
     program: torch.export.ExportedProgram, axis: Axis, prober: Prober, base: Sizes, size: int
 ) -> str:
     """Why a dim that should be dynamic is not: the model's own refusal, else torch's guard."""
     refusal = prober.refuses_others([axis], base)
     if not refusal:
-        return f"torch.export fixes it{_at_guard(program, size)}, though the model accepts others"
+        return f"{FIXED}{_at_guard(program, size)}, though the model accepts others"
     same = [a for a in prober.example.axes() if _size(prober.example, a, base) == size]
     if len(same) > 1 and not prober.refuses_others(same, base):
         at = _at_guard(program, size)
-        return f"torch.export fixes it together with the other dims of this size{at}"
+        return f"{FIXED} together with the other dims of this size{at}"
     return f"the model refuses other sizes: {refusal}"
 
 
@@ -297,9 +146,12 @@ def _guard_place(program: torch.export.ExportedProgram, size: int) -> str:
 
 
 def report(
-    example: Example, symbols: Iterable[Symbol], static: Mapping[Axis, str]
+    example: Example,
+    symbols: Iterable[Symbol],
+    static: Mapping[Axis, str],
+    conditions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """``Captured.dims`` from what was found."""
+    """``Captured.dims`` from what was found; conditions are texts and the lines that ask them."""
     entries: dict[str, Any] = {}
     for symbol in symbols:
         entry: dict[str, Any] = {
@@ -317,7 +169,10 @@ def report(
         {"where": example.where(axis), "size": example.size(axis), "reason": reason}
         for axis, reason in sorted(static.items())
     ]
-    return {"symbols": entries, "static": fixed}
+    found: dict[str, Any] = {"symbols": entries, "static": fixed}
+    if conditions:
+        found["conditions"] = [{"holds": text, "asked": at} for text, at in conditions.items()]
+    return found
 
 
 # -- explicit dynamic shapes --------------------------------------------------------------------

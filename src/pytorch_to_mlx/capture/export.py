@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture import dims as sizes_of
-from pytorch_to_mlx.capture.calls import Recorder
-from pytorch_to_mlx.capture.explain import depends_on_data, explain, first_line, user_line
+from pytorch_to_mlx.capture.explain import explain
 from pytorch_to_mlx.capture.exported import capture_program
-from pytorch_to_mlx.capture.habits import shapes_collection, traceable
-from pytorch_to_mlx.capture.host_scalars import Place, fixed_scalars, host_scalars
+from pytorch_to_mlx.capture.host_scalars import fixed_scalars
 from pytorch_to_mlx.capture.legal import legal_names
+from pytorch_to_mlx.capture.limits import find_limits, holds_within, other_traces
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
 from pytorch_to_mlx.capture.reference import wrong_trace
 from pytorch_to_mlx.capture.script_reference import original_reference
-from pytorch_to_mlx.capture.settle import settled_state, varied
+from pytorch_to_mlx.capture.settle import settled_state
 from pytorch_to_mlx.capture.sizes import (
     Axis,
-    Example,
     Plan,
-    Prober,
     Sizes,
     make_plan,
-    rungs,
     sizes_above_one,
-    tied,
 )
-from pytorch_to_mlx.capture.snapshot import Snapshot, evaluation_mode, untouched
-from pytorch_to_mlx.capture.standins import traceable_forms
-from pytorch_to_mlx.capture.state import Slot, lifted
-from pytorch_to_mlx.capture.structure import Arguments, Outputs, bind_arguments, plain_interface
-from pytorch_to_mlx.capture.timebox import TooSlowError, time_box
-from pytorch_to_mlx.errors import CaptureError, ConversionError
+from pytorch_to_mlx.capture.snapshot import evaluation_mode, untouched
+from pytorch_to_mlx.capture.structure import bind_arguments, plain_interface
+from pytorch_to_mlx.capture.traces import Found, Trace
+from pytorch_to_mlx.capture.tracing import Tracing
+from pytorch_to_mlx.errors import CaptureError
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from pytorch_to_mlx.progress import Progress
 
 __all__ = ["capture_module", "capture_program", "redecompose"]
 
-_SECONDS_A_MODULE = 0.25  # of tracing, where a model has so many that this is more than the limit
+_TRAINING = "the model was in training mode; it is converted in eval mode"
 
 
 def capture_module(
@@ -84,57 +76,70 @@ def capture_module(
         torch.no_grad(),
     ):
         arguments = bind_arguments(module, args, kwargs or {})
-        session = _Session(module, arguments, probe_seconds, trace_seconds)
-        session.advance = getattr(counter, "advance", session.advance)
-        if training:
-            session.warnings.append("the model was in training mode; it is converted in eval mode")
         with untouched(module) as snapshot:
-            captured = session.run(snapshot, dynamic_shapes)
+            session = _Session(
+                module,
+                arguments,
+                snapshot,
+                probe_seconds=probe_seconds,
+                trace_seconds=trace_seconds,
+            )
+            session.advance = getattr(counter, "advance", session.advance)
+            if training:
+                session.warnings.append(_TRAINING)
+            captured = session.run(dynamic_shapes)
         names.give_back(captured)
         return captured
 
 
 @dataclass
-class _Trace:
-    """One successful export: the program, what was traced, and the module calls seen."""
-
-    program: torch.export.ExportedProgram
-    recorder: Recorder
-    sizes: Sizes
-    given_up: dict[Axis, str] = field(default_factory=dict)  # dims not traced symbolically, and why
-
-
-@dataclass
-class _Session:
-    module: nn.Module
-    arguments: Arguments
-    probe_seconds: float
-    trace_seconds: float
-    warnings: list[str] = field(default_factory=list)
-    lift: list[Slot] = field(default_factory=list)
-    outputs: Outputs = field(default_factory=Outputs)
-    seconds: float = 0.0  # of one call on the example inputs
+class _Session(Tracing):
+    probe_seconds: float = 30.0
     advance: Callable[[], None] = lambda: None
+    elsewhere: bool = False  # the trace was made at other sizes for its reach
+    stays: bool = False  # it must not be
 
-    def run(self, snapshot: Snapshot, dynamic_shapes: Any) -> Captured:
-        self.snapshot = snapshot
-        self._first_call()
-        self.example = Example(self.arguments)
-        self.prober = Prober(self.example, self._probe, self.probe_seconds, self.seconds)
+    def run(self, dynamic_shapes: Any) -> Captured:
+        self.begin(self.probe_seconds)
+        snapshot = self.snapshot
         with plain_interface(self.module, self.arguments):
-            state, snapshot, notes = settled_state(self.module, self._flat_call, snapshot)
+            state, snapshot, notes = settled_state(self.module, self.flat_call, snapshot)
         self.snapshot = snapshot
         snapshot.restore()
         self.lift = state.lift
         self.scalars = fixed_scalars(self.module, state.changed)
         self.warnings += [*notes, *state.warnings]
         self.advance()
+        captured = self._at_last(dynamic_shapes)
+        self.advance()
+        return captured
+
+    def _at_last(self, dynamic_shapes: Any) -> Captured:
+        """What was captured; where a trace at other sizes than the example's does not keep what it
+        computes when it is decomposed, of one at the example's.
+        """
+        try:
+            captured, wrong = self._captured(dynamic_shapes)
+        except Exception:
+            if not self.elsewhere:
+                raise
+            wrong = ["it fails"]
+        if wrong and self.elsewhere:
+            self.stays, self.elsewhere = True, False
+            self.snapshot.restore()
+            captured, wrong = self._captured(dynamic_shapes)
+        captured.warnings = list(dict.fromkeys([*self.warnings, *captured.warnings, *wrong]))
+        return captured
+
+    def _captured(self, dynamic_shapes: Any) -> tuple[Captured, list[str]]:
+        """What was captured, and a warning where it is not what the model does."""
         if isinstance(dynamic_shapes, str):
             trace, dims = self._automatic(dynamic_shapes)
         else:
             trace, dims = self._explicit(dynamic_shapes)
-        self.advance()
-        snapshot.restore()
+        if not self.stays:
+            self.advance()
+        self.snapshot.restore()
         with quiet():
             captured = assemble(
                 trace.program,
@@ -144,214 +149,95 @@ class _Session:
             )
         captured.dims = dims
         captured.persistent -= {slot.full_name for slot in self.lift if not slot.is_buffer}
-        captured.warnings = [*self.warnings, *captured.warnings]
         tensors = self.example.tensors.items()
         captured.example_inputs = {self.example.names[i]: t for i, t in tensors}
         captured.make_reference = original_reference(
             self.module, self.arguments, self.example.names, captured.output_names
         )
-        captured.warnings += wrong_trace(captured, self.example.leaves, self.example.names)
-        self.advance()
-        return captured
-
-    # -- calling the original ---------------------------------------------------------------------
-
-    def _first_call(self) -> None:
-        """Calls the model as given: it must work, and shows what outputs it has."""
-        self.outputs = self._call_once()
-        options = inspect.signature(self.module.forward).parameters
-        cached = [c for c in self.outputs.dropped.values() if c.endswith("Cache")]
-        if cached and "use_cache" in options and not self.arguments.kwargs.get("use_cache"):
-            positional = {name for name, _ in self.arguments.names}
-            if "use_cache" not in positional:
-                self._add_keyword("use_cache", False)
-                self.warnings.append(
-                    "use_cache=False was passed, because a key/value cache is no tensor output"
-                )
-                self.outputs = self._call_once()
-        for name, kind in self.outputs.dropped.items():
-            self.warnings.append(
-                f"the output {name} ({kind}) holds no plain tensors and is dropped"
-            )
-
-    def _add_keyword(self, name: str, value: Any) -> None:
-        """Adds a keyword argument in the signature's place."""
-        now = self.arguments
-        kwargs = {**now.kwargs, name: value}
-        self.arguments = Arguments(
-            now.args, kwargs, [*now.names, (name, None)], [*now.rebuilds, None], now.own_keys
-        )
-
-    def _call_once(self) -> Outputs:
-        arguments = Example(self.arguments).resized({})
-        start = time.perf_counter()
-        with plain_interface(self.module, arguments) as outputs:
-            try:
-                self.module(*arguments.args, **arguments.kwargs)
-                self.seconds = time.perf_counter() - start
-            except ConversionError:
-                raise
-            except Exception as error:
-                file, line, text = user_line(error)
-                where = f" in `{text}`" if text else ""
-                raise CaptureError(
-                    f"the model itself fails on the example inputs{where}: {first_line(error)}",
-                    origin=f"{file}:{line}" if file else "",
-                    hint="Give inputs that the PyTorch model accepts",
-                ) from error
-            finally:
-                self.snapshot.restore()
-        return outputs
-
-    def _flat_call(self, variation: int = 0) -> list[Any]:
-        import torch
-        import torch.utils._pytree as pytree
-
-        torch.manual_seed(0)
-        now = varied(self.example.resized({}), variation)
-        leaves = pytree.tree_leaves(self.module(*now.args, **now.kwargs))
-        return [x.clone() if isinstance(x, torch.Tensor) else x for x in leaves]
-
-    def _probe(self, arguments: Arguments, mode: AbstractContextManager[Any]) -> None:
-        """Calls the model within ``mode``; raises what it raises, or that a state changes shape."""
-        shapes = {slot.full_name: tuple(slot.value.shape) for slot in self.lift}
-        try:
-            with quiet(), plain_interface(self.module, arguments) as outputs, mode:
-                self.module(*arguments.args, **arguments.kwargs)
-            if outputs.ranks != self.outputs.ranks:  # an axis of size 1 was squeezed, or now is not
-                raise ValueError("an output has another number of dimensions")
-            for slot in self.lift:
-                store = slot.module._buffers if slot.is_buffer else slot.module.__dict__
-                now = tuple(store[slot.name].shape)
-                if now != shapes[slot.full_name]:
-                    raise ValueError(
-                        f"the state {slot.full_name} has shape {list(shapes[slot.full_name])}"
-                    )
-        finally:
-            self.snapshot.restore()
-
-    # -- tracing ----------------------------------------------------------------------------------
-
-    def _trace(
-        self,
-        sizes: Sizes,
-        shapes: dict[Axis, Any],
-        ties: list[list[Axis]],
-        strict: bool = False,
-    ) -> _Trace:
-        """One export; where torch refuses it, again without what keeps sizes symbolic, then with
-        scalars that are fixed as numbers.
-        """
-        met: list[str] = []
-
-        def ways() -> Iterator[tuple[dict[Place, int], list[str] | None]]:
-            yield {}, met if shapes and not strict else None
-            if met:
-                yield {}, None
-            if self.scalars and not strict:
-                yield self.scalars, None
-
-        refusal: Exception | None = None
-        limit = max(self.trace_seconds, _SECONDS_A_MODULE * sum(1 for _ in self.module.modules()))
-        for scalars, symbolic in ways():
-            try:
-                with time_box(limit) if shapes else nullcontext():
-                    return self._export(sizes, shapes, ties, strict, scalars, symbolic)
-            except TooSlowError:
-                raise
-            except Exception as error:  # noqa: BLE001 - torch raises every class
-                refusal = error
-        assert refusal is not None
-        raise refusal
-
-    def _export(
-        self,
-        sizes: Sizes,
-        shapes: dict[Axis, Any],
-        ties: list[list[Axis]],
-        strict: bool,
-        scalars: dict[Place, int],
-        symbolic: list[str] | None,
-    ) -> _Trace:
-        import torch
-        import torch.utils._pytree as pytree
-
-        arguments = self.example.resized(sizes)
-        leaves = pytree.tree_leaves(arguments.values())
-        collection = shapes_collection(leaves, shapes)
-        args, kwargs = arguments.args, arguments.kwargs
-        recorder = Recorder(self.module)
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(quiet())
-                stack.enter_context(plain_interface(self.module, arguments))
-                stack.enter_context(lifted(self.module, self.lift))
-                stack.enter_context(traceable(self.module, kwargs, symbolic))
-                stack.enter_context(traceable_forms(self.warnings, strict))
-                stack.enter_context(host_scalars(self.module, scalars))
-                if not strict:
-                    stack.enter_context(recorder.recording())
-                    stack.enter_context(tied(self.module, ties))
-                dynamic = collection.dynamic_shapes(self.module, args, kwargs) if shapes else None
-                program = torch.export.export(
-                    self.module, args, kwargs, dynamic_shapes=dynamic, strict=strict
-                )
-        finally:
-            self.snapshot.restore()
-        traced = {axis: sizes.get(axis, self.example.size(axis)) for axis in self.example.axes()}
-        return _Trace(program, recorder, traced)
-
-    def _ladder(self, sizes: Sizes, shapes: dict[Axis, Any], ties: list[list[Axis]]) -> _Trace:
-        """All dims dynamic; if torch refuses, only the batch; none; then torch's strict mode.
-
-        The first refusal is the one that is explained when nothing works.
-        """
-        first: Exception | None = None
-        for how, wanted, strict in rungs(shapes):
-            kept = {axis: size for axis, size in sizes.items() if axis in wanted}
-            try:
-                trace = self._trace(kept, wanted, ties if wanted else [], strict)
-            except Exception as error:  # noqa: BLE001 - torch raises every class; explained below
-                first = first or error
-                if isinstance(error, CaptureError) or depends_on_data(error):
-                    break
-                continue
-            if how:
-                assert first is not None
-                why = str(explain(first))
-                self.warnings.append(f"torch.export succeeded only with {how}; before, {why}")
-                trace.given_up = dict.fromkeys(shapes.keys() - wanted.keys(), why)
-            return trace
-        assert first is not None
-        if isinstance(first, CaptureError) and not first.origin:
-            file, line, _ = user_line(first)
-            first.origin = f"{file}:{line}" if file else ""
-        if isinstance(first, CaptureError):
-            raise first
-        raise explain(first) from first
+        return captured, wrong_trace(captured, self.example.leaves, self.example.names)
 
     # -- dynamic shapes ---------------------------------------------------------------------------
 
-    def _automatic(self, mode: str) -> tuple[_Trace, dict[str, Any]]:
-        from torch.export import Dim
-
+    def _automatic(self, mode: str) -> tuple[Trace, dict[str, Any]]:
         if mode != "auto":
             raise CaptureError(f"dynamic_shapes {mode!r} is not known", hint='Give "auto" or Dims')
         plan = make_plan(self.example, self.prober)
         while True:
             wanted = [a for a in self.example.axes() if a not in plan.static]
             sizes = {a: n for a, n in plan.sizes.items() if a not in plan.static}
-            trace = self._ladder(sizes, dict.fromkeys(wanted, Dim.AUTO), plan.groups)
-            again = self._frozen(trace, plan, sizes)
-            symbols = sizes_of.find_symbols(trace.program, trace.sizes)
-            refused = sizes_of.probe_symbols(trace.program, symbols, self.prober, sizes)
-            if not again and not refused:
+            moved = len(plan.moved)
+            started = time.process_time()
+            try:
+                trace = self.ladder(sizes, self._any(wanted), plan.groups)
+            except CaptureError:
+                if not plan.moved.keys() & sizes.keys():
+                    raise
+                plan.static.update(plan.moved)
+                continue
+            quick = time.process_time() - started < self.trace_seconds / 4 and not self.stays
+            again = self._frozen(trace, plan, sizes, may_move=quick)
+            found = self._limits(trace, sizes)
+            again |= found.limits.refused | self._unmoved(trace, plan, sizes)
+            if not again and len(plan.moved) == moved:
                 break
-            plan.static.update(again | refused)
+            plan.static.update(again)
+        if quick:
+            found = self._widened(found, plan, trace)
+        self.elsewhere = found.trace is not trace or bool(plan.moved.keys() & sizes.keys())
         self.warnings += self.prober.notes()
-        return trace, sizes_of.report(self.example, symbols.values(), plan.static)
+        return found.trace, found.report(self.example, plan.static)
 
-    def _frozen(self, trace: _Trace, plan: Plan, sizes: Sizes) -> dict[Axis, str]:
+    def _unmoved(self, trace: Trace, plan: Plan, sizes: Sizes) -> dict[Axis, str]:
+        """Dims that were traced at other sizes than the example's where torch fixes that, and must
+        stay at it after all: the trace does not hold there.
+        """
+        moved = {axis: why for axis, why in plan.moved.items() if axis in sizes}
+        own = {axis: size for axis, size in sizes.items() if axis not in moved}
+        if not moved or (not trace.given_up and self.trial(trace).agrees(own)):
+            return {}
+        return moved
+
+    @staticmethod
+    def _any(axes: list[Axis]) -> dict[Axis, Any]:
+        """Dims that are to be dynamic, within whatever limits."""
+        from torch.export import Dim
+
+        return dict.fromkeys(axes, Dim.AUTO)
+
+    def _limits(self, trace: Trace, sizes: Sizes) -> Found:
+        """How far a trace reaches that was made with some dims at these sizes."""
+        symbols = sizes_of.find_symbols(trace.program, trace.sizes)
+        limits = find_limits(trace.program, symbols, self.prober, sizes, self.trial(trace))
+        return Found(trace, symbols, limits, sizes)
+
+    def _widened(self, found: Found, plan: Plan, trace: Trace) -> Found:
+        """What was found, or a trace at other sizes that holds there and at more besides.
+
+        The code may pad what is not a multiple of something: traced where it does, by an amount
+        that is computed, it holds where there is nothing to pad, too.
+        """
+        if trace.given_up:
+            return found
+        wanted = [a for a in self.example.axes() if a not in plan.static]
+        held = [found.base, *(t.sizes for t in found.limits.tried if t.agrees)]
+        wrong = [t.sizes for t in found.limits.wrong]
+        for sizes in other_traces(found.symbols, found.limits, found.base):
+            try:
+                again = self.trace(sizes, self._any(wanted), plan.groups)
+            except Exception:  # noqa: BLE001 - torch raises every class; there is a trace already
+                continue
+            shapes = sizes_of.input_shapes(again.program)
+            if any(isinstance(shapes.get(axis), int) for axis in wanted):
+                continue
+            trial = self.trial(again)
+            if not all(trial.agrees(at) for at in held) or not any(map(trial.agrees, wrong)):
+                continue
+            wider = self._limits(again, sizes)
+            if not wider.limits.refused:
+                return wider
+        return found
+
+    def _frozen(self, trace: Trace, plan: Plan, sizes: Sizes, *, may_move: bool) -> dict[Axis, str]:
         """Notes the dims that torch fixed; returns those traced at another size than the example's.
 
         Those must be traced again at the example's own size.
@@ -365,15 +251,32 @@ class _Session:
                 reason = f"it was given up: {trace.given_up[axis]}"
             if size != self.example.size(axis):
                 again[axis] = reason
-            else:
+            elif not may_move or axis in plan.moved or not self._moves(axis, plan, sizes, reason):
                 plan.static[axis] = reason
         return again
 
-    def _explicit(self, shapes: Any) -> tuple[_Trace, dict[str, Any]]:
+    def _moves(self, axis: Axis, plan: Plan, sizes: Sizes, reason: str) -> bool:
+        """Whether a dim that torch fixes can be traced at another size, where the code goes the
+        other way: it may resize its table, say, which changes nothing at the table's own size.
+        """
+        if not reason.startswith(sizes_of.FIXED):
+            return False
+        size = self.example.size(axis)
+        same = [a for a in self.example.axes() if self.example.size(a) == size]
+        axes = [axis] if not self.prober.refuses_others([axis], sizes) else same
+        for other in (size + 1, size * 2, size + 2):
+            moved = dict.fromkeys(axes, other)
+            if not self.prober.refusal({**sizes, **moved}):
+                plan.sizes.update(moved)
+                plan.moved.update(dict.fromkeys(axes, reason))
+                return True
+        return False
+
+    def _explicit(self, shapes: Any) -> tuple[Trace, dict[str, Any]]:
         wanted = {} if shapes is None else sizes_of.requested_dims(self.example, shapes)
         sizes = sizes_above_one(self.example, self.prober, wanted)
         try:
-            trace = self._trace(sizes, wanted, [])
+            trace = self.trace(sizes, wanted, [])
         except CaptureError:
             raise
         except Exception as error:  # noqa: BLE001 - torch raises every class; explained there
@@ -396,12 +299,15 @@ class _Session:
                 self.warnings.append(
                     f"{self.example.where(axis)} was asked to be dynamic and is not: {static[axis]}"
                 )
-        symbols = sizes_of.find_symbols(trace.program, trace.sizes)
-        sizes_of.probe_symbols(trace.program, symbols, self.prober, sizes)
+        limits = self._limits(trace, sizes)
+        refused = {self.example.where(axis): why for axis, why in limits.limits.refused.items()}
+        self.warnings += [
+            f"{where} is dynamic as asked, but {why}" for where, why in refused.items()
+        ]
         self.warnings += self.prober.notes()
-        return trace, sizes_of.report(self.example, symbols.values(), static)
+        return trace, limits.report(self.example, static)
 
-    def _with_hints(self, sizes: Sizes, wanted: dict[Axis, Any], refusal: Exception) -> _Trace:
+    def _with_hints(self, sizes: Sizes, wanted: dict[Axis, Any], refusal: Exception) -> Trace:
         """The trace with the asked limits as hints, where torch refuses a guard that always holds.
 
         A ``Dim`` needs every guard proven for its whole range, which torch cannot do for some that
@@ -412,9 +318,9 @@ class _Session:
         if not hints or None in hints.values():
             raise explain(refusal) from refusal
         try:
-            trace = self._trace(sizes, hints, [])
+            trace = self.trace(sizes, hints, [])
         except Exception:  # noqa: BLE001 - the refusal of what was asked is the one to explain
             raise explain(refusal) from refusal
-        if not sizes_of.holds_within_limits(trace.program, trace.sizes, wanted):
+        if not holds_within(trace.program, trace.sizes, wanted):
             raise explain(refusal) from refusal
         return trace

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture import dims as sizes_of
+from pytorch_to_mlx.capture.limits import guarded_multiple
 from pytorch_to_mlx.capture.normalise import assemble, positional_names
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.quiet import quiet
@@ -134,10 +135,9 @@ def _dims(program: torch.export.ExportedProgram, example: Example) -> dict[str, 
     shapes = sizes_of.input_shapes(program)
     sizes = {axis: example.size(axis) for axis in shapes}
     symbols = sizes_of.find_symbols(program, sizes)
-    for key, symbol in symbols.items():
-        if symbol.axes and sizes_of.shape_env(program) is not None:
-            allowed = sizes_of.allowed_values(program, symbols, key)
-            symbol.multiple = sizes_of.multiple_of(allowed, symbol.size)
+    for symbol in symbols.values():
+        if symbol.axes:
+            symbol.multiple = guarded_multiple(program, symbols, symbol)
     static = {
         axis: "the exported program has it fixed"
         for axis, size in shapes.items()

@@ -162,9 +162,9 @@ def draws_randomly(program: torch.export.ExportedProgram) -> bool:
 
 
 def _drops_nothing(node: Any) -> bool:
-    """Whether an op's only chance is a dropout that is off (attention at inference)."""
+    """Whether an op's only chance is a dropout that is off (at inference)."""
     for position, argument in enumerate(node.target._schema.arguments):
-        if argument.name in ("dropout_p", "dropout"):
+        if argument.name in ("dropout_p", "dropout", "train"):
             given = node.args[position] if position < len(node.args) else argument.default_value
             return bool(node.kwargs.get(argument.name, given) == 0)
     return False

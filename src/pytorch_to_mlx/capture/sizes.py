@@ -120,6 +120,11 @@ class Prober:
         self.spent += time.perf_counter() - start
         return refused
 
+    def affords(self, arguments: Arguments, calls: int = 2) -> bool:
+        """Whether there is time for some real calls with these arguments."""
+        cost = calls * self.seconds * self._growth(arguments)
+        return cost <= self.budget / 10 and self.spent + cost <= self.budget
+
     @cached_property
     def _works_fake(self) -> bool:
         """Whether the model runs on fake tensors at all: at the example's own sizes."""
@@ -165,11 +170,15 @@ def _raises(call: Callable[[], Any]) -> str:
 
 @dataclass
 class Plan:
-    """Sizes to trace at, dims that move together, and dims that stay fixed with the reason."""
+    """Sizes to trace at, dims that move together, and dims that stay fixed with the reason.
+
+    ``moved`` are dims that torch fixes at the example's size, and why, of those traced at another.
+    """
 
     sizes: Sizes = field(default_factory=dict)
     groups: list[list[Axis]] = field(default_factory=list)
     static: dict[Axis, str] = field(default_factory=dict)
+    moved: dict[Axis, str] = field(default_factory=dict)
 
 
 def make_plan(example: Example, prober: Prober) -> Plan:

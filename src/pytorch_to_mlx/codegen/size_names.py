@@ -91,7 +91,11 @@ def renamed_dims(dims: dict[str, Any], names: Mapping[str, str]) -> dict[str, An
         if "derived" in entry:
             entry["derived"] = {at: _renamed(e, names) for at, e in entry["derived"].items()}
         symbols[names.get(symbol, symbol)] = entry
-    return {**dims, "symbols": symbols}
+    renamed = {**dims, "symbols": symbols}
+    if "conditions" in dims:
+        texts = [{**c, "holds": _renamed(c["holds"], names)} for c in dims["conditions"]]
+        renamed["conditions"] = texts
+    return renamed
 
 
 def _renamed(expression: str, names: Mapping[str, str]) -> str:

@@ -129,10 +129,14 @@ class IntTrueDiv(sympy.Function):
 
 class PyCall(sympy.Function):
     """A call of a Python builtin or ``math`` function; the first argument is a symbol with its
-    name.
+    name, which is no size.
     """
 
     is_real = True
+
+    @property
+    def free_symbols(self) -> set[Any]:
+        return set().union(*(a.free_symbols for a in self.args[1:]))
 
 
 def as_dim(value: Any) -> Dim:

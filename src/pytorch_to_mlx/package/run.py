@@ -18,6 +18,7 @@ import mlx.nn as nn
 
 from pytorch_to_mlx.errors import InputError, SourceError
 from pytorch_to_mlx.graph import Tree
+from pytorch_to_mlx.graph.conditions import compiled, names_in
 from pytorch_to_mlx.package import arrays, trees
 from pytorch_to_mlx.package.folder import is_package
 
@@ -163,6 +164,23 @@ class Package:
                             f"{where} is {size} but {seen[dim][1]} is {seen[dim][0]}; "
                             "they must be equal"
                         )
+        self._check_conditions({name: size for name, (size, _) in seen.items()})
+
+    def _check_conditions(self, sizes: dict[str, int]) -> None:
+        """What the source's branches on sizes demand of several of them."""
+        for condition in self.config["dims"].get("conditions", ()):
+            text, names = condition["holds"], names_in(condition["holds"])
+            holds = compiled(text, names)
+            if holds is None or not set(names) <= set(sizes):
+                continue
+            if not holds(*(sizes[name] for name in names)):
+                given = ", ".join(f"{name} = {sizes[name]}" for name in names)
+                asked = condition.get("asked", "")
+                why = f" (the original goes another way at {asked})" if asked else ""
+                raise InputError(
+                    f"it must hold that {text}, but {given}{why}",
+                    hint="convert again with example inputs of such sizes",
+                )
 
     def _check_limits(self, where: str, size: int, symbol: str) -> None:
         limits = self.config["dims"].get("symbols", {}).get(symbol, {})

@@ -25,7 +25,7 @@ import transformers
 from torch import nn
 
 KINDS = ("text", "vision", "audio", "multimodal", "experts")
-FURTHER = ("dense", "codecs")  # modules besides those named for a kind
+FURTHER = ("dense", "codecs", "decoders", "hybrids")  # modules besides those named for a kind
 Sizes = Mapping[str, int]
 Inputs = dict[str, Any]
 
@@ -42,6 +42,8 @@ class Case:
         others: further sizes to try of a name, where the usual ones mean nothing to the model (a
             height that must be a multiple of the patch, say).
         fixed: ``"input:axis"`` and the reason, for every axis that follows none of ``sizes``.
+        limited: names of ``sizes`` at some of which the model's code takes another way, and why:
+            the package may refuse these (with its ``InputError``), but not all other sizes.
         options: arguments of forward that are no tensors; also given to the original.
         tolerance: the largest error as a share of an output's scale.
         gain: of the weights of convolutions; in deep stacks of them with activations that cut off
@@ -53,6 +55,7 @@ class Case:
     sizes: Sizes
     others: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
+    limited: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-4
     gain: float = 1.0

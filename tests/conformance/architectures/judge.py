@@ -3,7 +3,8 @@
 A verdict is ``"pass"`` or the reason why not, in one line. What is compared is the package on disk,
 at the example's sizes, at two other sizes of every dynamic dimension (1 among them where the
 original accepts it) and with all dimensions at other sizes at once. A size that the original
-refuses does not count; one that only the package refuses is a failure.
+refuses does not count; one that only the package refuses is a failure, unless the case says why
+that dimension is limited.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import mlx.core as mx
 import torch
 
 import pytorch_to_mlx as p2m
+from pytorch_to_mlx.errors import InputError
 from tests.conformance.architectures.case import Architecture, Case, Inputs, Sizes
 from tests.golden.compare import assert_leaf, leaves
 
@@ -41,6 +43,7 @@ class Facts:
     parameters: int = 0
     dynamic: list[str] = field(default_factory=list)
     fixed: dict[str, str] = field(default_factory=dict)
+    limited: dict[str, str] = field(default_factory=dict)
     lines: int = 0
     sizes: list[dict[str, int]] = field(default_factory=list)
 
@@ -88,8 +91,14 @@ def check(case: Case, facts: Facts, convert: Convert = p2m.convert) -> None:
         package = p2m.load(converted.save(Path(folder) / "package"))
         facts.lines = len(package.code.splitlines())
         facts.dynamic = _check_dims(wanted, package.config, case.fixed)
-        for seed, sizes in enumerate(facts.sizes, start=3):
-            _compare(case, package, sizes, seed)
+        refused = [
+            sizes
+            for seed, sizes in enumerate(facts.sizes, start=3)
+            if not _compare(case, package, sizes, seed)
+        ]
+    facts.sizes = [sizes for sizes in facts.sizes if sizes not in refused]
+    facts.limited = dict(case.limited)
+    _check_limits(case, [*facts.sizes], [*refused])
 
 
 def dynamic_axes(case: Case) -> dict[str, str]:
@@ -196,12 +205,29 @@ def _check_dims(
     return sorted(found)
 
 
-def _compare(case: Case, package: Any, sizes: Sizes, seed: int) -> None:
+def _check_limits(
+    case: Case, compared: list[dict[str, int]], refused: list[dict[str, int]]
+) -> None:
+    """A limited dimension has other sizes that work, and some that do not."""
+    for name in case.limited:
+        size = case.sizes[name]
+        if not any(sizes[name] not in (1, size) for sizes in compared):
+            raise Failed(f"no other {name} than {size} was compared")
+        if not any(sizes[name] != size for sizes in refused):
+            raise Failed(f"the case says wrongly that {name} is limited")
+
+
+def _compare(case: Case, package: Any, sizes: Sizes, seed: int) -> bool:
+    """Whether the package takes these sizes, which then were compared."""
     inputs = case.draw(sizes, seed)
     theirs = leaves(run_original(case, inputs))
     at = ", ".join(f"{name} {size}" for name, size in sizes.items())
     try:
         ours = leaves(package(**_tensors(inputs, package)))
+    except InputError as error:
+        if any(sizes[name] != case.sizes[name] for name in case.limited):
+            return False
+        raise Failed(f"at {at} the package refuses: {error}") from error
     except Exception as error:
         raise Failed(f"at {at} the package raises {type(error).__name__}: {error}") from error
     if list(ours) != list(theirs):
@@ -214,6 +240,7 @@ def _compare(case: Case, package: Any, sizes: Sizes, seed: int) -> None:
             assert_leaf(name, ours[name], want, case.tolerance)
         except AssertionError as error:
             raise Failed(f"at {at}: {error}") from error
+    return True
 
 
 def _tensors(inputs: Inputs, package: Any) -> Inputs:

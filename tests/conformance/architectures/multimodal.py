@@ -119,7 +119,15 @@ def altclip() -> Case:
 
 @architecture("multimodal")
 def aimv2() -> Case:
-    return with_edges(towers("Aimv2", projection_dim=16), pairs, PAIRS)
+    """Every text is padded: where none is, the library drops the mask, and attention is no longer
+    causal.
+    """
+
+    def inputs(images: int, texts: int, length: int, height: int = 16, width: int = 16) -> Inputs:
+        drawn = pairs(images, texts, length, height, width)
+        return {**drawn, "attention_mask": padding(texts + 1, length)[1:]}
+
+    return with_edges(towers("Aimv2", projection_dim=16), inputs, PAIRS)
 
 
 @architecture("multimodal")

@@ -277,7 +277,7 @@ def mobilevit() -> Case:
 def mobilevitv2() -> Case:
     options = {"image_size": 64, "width_multiplier": 0.125, "n_attn_blocks": [1, 1, 1]}
     module = made("MobileViTV2ForImageClassification", "MobileViTV2Config", **options, num_labels=7)
-    return of_any_size(module, (64, 70, 128), (96, 65, 120))
+    return replace(of_any_size(module, (64, 70, 128), (96, 65, 120)), gain=8.0)
 
 
 @architecture("vision")

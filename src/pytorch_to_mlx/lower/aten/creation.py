@@ -9,7 +9,7 @@ import mlx.core as mx
 import sympy
 
 from pytorch_to_mlx.graph.build import call
-from pytorch_to_mlx.graph.dims import Dim
+from pytorch_to_mlx.graph.dims import Dim, FloorDiv, as_dim
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
@@ -152,21 +152,31 @@ def arange_step(start: Any, end: Any, step: Any = 1, dtype: str | None = None) -
     kind = DType(dtype or ("float32" if any(number_kind(b) is float for b in bounds) else "int64"))
     if kind.is_integer:  # torch truncates each bound first
         bounds = tuple(int(b) if type(b) is float else b for b in bounds)
-    elif not all(type(b) in (int, float) for b in bounds) or not kind.is_floating:
-        pass
-    elif any(type(b) is float for b in bounds):
-        first, last, by = bounds
-        return _float_range(first, last, by, kind)
+    elif kind.is_floating and any(type(b) is float for b in bounds):
+        n = _count(*bounds)
+        if n is not None:
+            return _float_range(start, step, n, kind)
     shown = (
         (bounds[1],) if bounds[0] == 0 and bounds[2] == 1 else bounds[: 2 if bounds[2] == 1 else 3]
     )
     return call(mx.arange, *shown, dtype=kind)
 
 
-def _float_range(start: float, end: float, step: float, kind: DType) -> Value:
+def _count(start: Any, end: Any, step: Any) -> Any:
+    """How many numbers a range has that begins, ends or steps at a fraction; ``None`` where that is
+    not known. Up to a symbolic end it takes whole steps: the ceiling of a ceiling's quotient.
+    """
+    if all(type(b) in (int, float) for b in (start, end, step)):
+        return max(0, math.ceil((end - start) / step))
+    whole = isinstance(end, sympy.Expr) and end.is_integer
+    if whole and type(start) is float and type(step) is int and step > 0:
+        return as_dim(-FloorDiv(-(end - math.floor(start)), step))
+    return None
+
+
+def _float_range(start: float, step: float, n: Any, kind: DType) -> Value:
     """A range of floats with torch's count: computed in double precision,
     never from rounded steps."""
-    n = max(0, math.ceil((end - start) / step))
     steps = call(mx.arange, n, dtype=kind)
     scaled = steps if step == 1 else steps * step
     return scaled if start == 0 else scaled + start
