@@ -216,18 +216,3 @@ def test_wrappers_are_taken_off(wrap: Any) -> None:
     assert "was taken off" in " ".join(converted.report["warnings"])
     x = torch.randn(5, 3)
     assert_same(converted(x), run_torch(inner, x))
-
-
-def test_compiled_submodules_run_eagerly_while_converting() -> None:
-    ran: list[int] = []
-
-    def backend(module: Any, inputs: Any) -> Any:
-        ran.append(1)
-        return module.forward
-
-    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
-    module[0] = torch.compile(module[0], backend=backend)
-    converted = p2m.convert(module, (torch.randn(2, 3),))
-    assert not ran
-    x = torch.randn(5, 3)
-    assert_same(converted(x), run_torch(module, x))

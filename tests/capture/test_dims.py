@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+import pytorch_to_mlx as p2m
 from pytorch_to_mlx.capture.export import capture_module
 from pytorch_to_mlx.errors import CaptureError
 from tests.capture import models
 from tests.capture.helpers import checked, compare, static, where
+from tests.golden.compare import assert_same, run_torch
 
 
 def only(captured):
@@ -177,3 +179,23 @@ def test_projected_lstm_and_relu_rnn():
     captured = checked(nn.RNN(4, 6, nonlinearity="relu"), torch.randn(5, 2, 4))
     assert where(captured) == [["input:0"], ["input:1"]]
     checked(nn.GRU(4, 6), torch.randn(5, 4))
+
+
+class Halved(torch.nn.Module):
+    """Halves twice, enlarges again: the example's 4 becomes 1, which torch takes for a constant."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        small = torch.nn.functional.max_pool2d(torch.nn.functional.max_pool2d(x, 2), 2)
+        return torch.cat([x, torch.nn.functional.interpolate(small, scale_factor=4)], 1)
+
+
+def test_a_computed_size_of_1_fixes_no_dim() -> None:
+    module, x = Halved().eval(), torch.randn(2, 3, 4, 4)
+    captured = capture_module(module, (x,))
+    found = {where: s for s in captured.dims["symbols"].values() for where in s["where"]}
+    assert found["x:2"]["size"] == 4
+    assert found["x:2"]["multiple_of"] == 4
+    converted = p2m.convert(module, (x,))
+    for height, width in ((4, 4), (8, 12)):
+        x = torch.randn(2, 3, height, width)
+        assert_same(converted(x), run_torch(module, x))

@@ -96,3 +96,25 @@ def test_a_time_box_leaves_signals_as_they_were() -> None:
             time.sleep(0.1)  # no processor time
     finally:
         signal.signal(signal.SIGVTALRM, before)
+
+
+class Grid(nn.Module):
+    """Coordinates by ``linspace``, and the likelihood of a distribution that checks its values."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        across = torch.linspace(-1, 1, x.shape[1])
+        down = torch.linspace(0.0, float(3), steps=x.size(0), dtype=x.dtype, device=x.device)
+        likely = torch.distributions.Normal(0.0, 2.0).log_prob(x)
+        return likely + across + down[:, None]
+
+
+def test_steps_of_linspace_stay_dynamic_and_distributions_are_not_checked() -> None:
+    plain, module = torch.linspace, Grid().eval()
+    made = p2m.convert(module, (torch.randn(2, 5),))
+    assert torch.linspace is plain
+    assert torch.distributions.Distribution._validate_args
+    assert len(made.config["dims"]["symbols"]) == 2
+    assert made.code.count("mx.linspace(") == 2
+    for shape in ((2, 5), (1, 8), (3, 1)):
+        x = torch.randn(shape)
+        assert_same(made(x), run_torch(module, x))

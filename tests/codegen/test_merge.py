@@ -212,3 +212,28 @@ def test_blocks_of_other_children_keep_their_classes() -> None:
     module = nn.Sequential(MixerBlock(4, 1), nn.Linear(4, 6), MixerBlock(6, 2))
     made = proven(module, (torch.randn(3, 4),), (torch.randn(1, 4),))
     assert sum(c.startswith("MixerBlock") for c in classes(made)) == 2
+
+
+class Padded(nn.Module):
+    """Writes a product into zeros of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 3))
+        self.scale = nn.Parameter(torch.randn(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = torch.zeros(x.shape[0], 6)
+        out[:, :3] = x[:, :3] @ self.weight
+        out[:, -2:] = torch.sin(x[:, 1:3] * self.scale)
+        return out
+
+
+def test_zeros_to_write_into_are_each_modules_own() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(Padded(), nn.Tanh(), Padded(), nn.Tanh(), Padded()).eval()
+    converted = p2m.convert(module, (torch.randn(2, 6),))
+    assert converted.code.count("(nn.Module)") == 2
+    assert "def __call__(self, x: mx.array) -> mx.array" in converted.code
+    x = torch.randn(5, 6)
+    assert_same(converted(x), run_torch(module, x))

@@ -77,6 +77,12 @@ CONSTRUCTS = (
         r"[Oo]bject of type .* is not a known type|TreeSpec",
     ),
     Construct(
+        "a derivative taken inside forward (torch.func, jacrev, grad)",
+        "Write the derivative out, or pass what it differentiates as a function of tensors alone",
+        r"functorch",
+        r"\b(jacrev|jacfwd|hessian|grad|vjp|jvp)\b",
+    ),
+    Construct(
         "a custom autograd function",
         "Write its forward with torch operations, or register it as a custom op (torch.library)",
         r"autograd\.Function|autograd_function|custom_function_call",

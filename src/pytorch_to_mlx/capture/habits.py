@@ -6,6 +6,9 @@
   that it traces, and a module that has that dtype already needs no swapping.
 - ``int(x.shape[0])``, ``int(height * 0.5)`` and ``len(x)``: Python wants a plain number of them,
   which fixes the size. Where the model's own code says so, it gets the symbolic size.
+- ``torch.distributions`` checks the values of its parameters and samples, which no trace knows.
+  The checks only raise; the calls on the example inputs have passed them.
+- ``torch.linspace`` fixes its number of steps (see :mod:`~pytorch_to_mlx.capture.ranges`).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture.program import is_foreign
+from pytorch_to_mlx.capture.ranges import symbolic_linspace
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +53,8 @@ def traceable(
     with ExitStack() as stack:
         stack.enter_context(_named_keywords(module, kwargs))
         stack.enter_context(_idle_casts())
+        stack.enter_context(_unchecked_distributions())
+        stack.enter_context(symbolic_linspace())
         if met is not None:
             stack.enter_context(_symbolic_sizes(module, met))
         yield
@@ -100,6 +106,18 @@ def _idle_casts() -> Iterator[None]:
         yield
     finally:
         nn.Module.to = plain
+
+
+@contextmanager
+def _unchecked_distributions() -> Iterator[None]:
+    from torch.distributions import Distribution
+
+    checks = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(checks)
 
 
 def _is_already(tensor: torch.Tensor, device: Any, dtype: Any) -> bool:

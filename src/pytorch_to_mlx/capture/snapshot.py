@@ -107,8 +107,7 @@ def untouched(module: nn.Module) -> Iterator[Snapshot]:
     """Restores the module, torch's random state and attention fast path on the way out, errors too.
 
     The fast path of nn.TransformerEncoder gives zeros for padded rows, which only exists in eager
-    mode; it is off within, for the original and for the export alike. Compiled submodules run
-    eagerly within: compiling them anew for every size would take minutes.
+    mode; it is off within, for the original and for the export alike.
     """
     import torch
 
@@ -116,7 +115,7 @@ def untouched(module: nn.Module) -> Iterator[Snapshot]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.random.fork_rng(devices=[]), torch.compiler.set_stance("force_eager"):
+        with torch.random.fork_rng(devices=[]):
             yield snapshot
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

@@ -182,7 +182,7 @@ def _float_range(start: float, step: float, n: Any, kind: DType) -> Value:
     return scaled if start == 0 else scaled + start
 
 
-@lowers("aten.linspace.default")
+@lowers("aten.linspace.default", "p2m.linspace")
 def linspace(start: Any, end: Any, steps: Dim, dtype: str | None = None) -> Value:
     """linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, ...) -> Tensor"""
     kind = DType(dtype or "float32")
