@@ -90,6 +90,7 @@ ROWS: list[tuple[Any, tuple[torch.Tensor, ...]]] = [
     (lambda x: torch.zeros_like(x), (X,)),
     (lambda x: torch.ones_like(x, dtype=torch.bool), (X,)),
     (lambda x: torch.full_like(x, 2.5), (X,)),
+    (lambda x: torch.full_like(x, 2.5, dtype=torch.complex64), (X,)),
     (lambda x: x.new_zeros(x.shape[0], 2), (X.half(),)),
     (lambda x: x.new_ones((2,)) * x[0, 0, :2], (X,)),
     (lambda x: x.new_full((x.shape[1],), 3), (X,)),

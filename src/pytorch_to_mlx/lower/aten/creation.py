@@ -33,6 +33,8 @@ def filled(size: tuple[Dim, ...], value: Any, dtype: str) -> Value:
             value %= 2 ** (8 * kind.size)  # torch wraps negative numbers
     elif kind.is_floating and not symbolic:
         value = float(value)
+    elif kind.is_complex and not symbolic:
+        value = complex(value)  # mx.full of a float is float, whatever its dtype argument says
     if not size:
         return call("mx.array", value, dtype=kind)
     plain = kind != "bool" and not symbolic and not kind.is_complex
