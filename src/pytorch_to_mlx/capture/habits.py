@@ -14,9 +14,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +135,8 @@ def _symbolic_sizes(module: nn.Module, met: list[str]) -> Iterator[None]:
     changed: list[tuple[dict[str, Any], str]] = []
     try:
         for code in _code_of(module):
-            for name in names.keys() - vars(code).keys():
+            kept = {"int"} if _int_is_dtype(getattr(code, "__file__", None) or "") else set()
+            for name in names.keys() - vars(code).keys() - kept:
                 vars(code)[name] = names[name]
                 changed.append((vars(code), name))
         yield
@@ -152,6 +156,16 @@ def _code_of(module: nn.Module) -> list[ModuleType]:
         if own and not (file and is_foreign(file)):
             found.append(code)
     return found
+
+
+@cache
+def _int_is_dtype(file: str) -> bool:
+    """Whether code hands ``int`` itself to torch as a dtype, which takes no stand-in for it."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return re.search(r"dtype\s*=\s*int\b|\.(to|type)\(\s*int\s*\)", text) is not None
 
 
 def _symbolic_int(met: list[str]) -> type:
