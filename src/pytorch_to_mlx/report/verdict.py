@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .words import count, finite, short
+from .words import ORIGINALS, count, finite, short
 
 
 def of_scale(output: Mapping[str, Any]) -> float:
@@ -158,9 +158,7 @@ def _add_proof(validation: Mapping[str, Any], add: Any) -> None:
 
 def _fastest(report: Mapping[str, Any]) -> dict[str, Any] | None:
     ratios = (report.get("benchmark") or {}).get("ratios") or []
-    known = [
-        r for r in ratios if finite(r["speedup"]) is not None and r["against"] == "torch eager"
-    ]
+    known = [r for r in ratios if finite(r["speedup"]) is not None and r["against"] in ORIGINALS]
     # The first size speaks for the model; of its MLX rows the faster one.
     first = [r for r in known if r.get("sizes") == known[0].get("sizes")]
     return max(first, key=lambda r: r["speedup"]) if first else None

@@ -101,7 +101,7 @@ def widened(captured: Captured) -> Captured:
     from pytorch_to_mlx.capture.onnx.reference import with_tensors
 
     reference: Any = captured.reference()
-    model = recast_model(with_tensors(reference._model(), captured.program), "float32")
+    model = recast_model(with_tensors(reference.model(), captured.program), "float32")
     twin = _at(model, {}, name=captured.name)
     twin.example_inputs.update(captured.example_inputs)
     twin.example_outputs = twin.reference()()
