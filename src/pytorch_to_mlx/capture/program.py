@@ -77,6 +77,9 @@ class Captured:
     element_types: list[str] = field(default_factory=list)  # of the outputs
     custom: dict[str, str] = field(default_factory=dict)  # op -> the function that was given for it
     provided: list[dict[str, Any]] = field(default_factory=list)  # those functions and their proofs
+    op_calls: dict[str, list[Any]] = field(
+        default_factory=dict
+    )  # proven calls of them, by function
 
     def reference(self, dtype: str | None = None) -> Reference:
         """The original model as a function of named inputs; see ``Reference``.
