@@ -127,14 +127,19 @@ def _leaves(name: str, value: Any) -> Iterator[ReferenceOutput]:
         for i, item in enumerate(value):
             yield from _leaves(f"{name}.{i}", item)
         return
+    array, dtype = stored_form(value)
+    yield ReferenceOutput(name, array, dtype)
+
+
+def stored_form(value: Any) -> tuple[np.ndarray, str]:
+    """An array as MLX stores its element type (bfloat16 as float32), and that dtype's name."""
     array = np.asarray(value)
     dtype = array.dtype.name
     if dtype in _STORED:
         array = array.astype(_STORED[dtype])
     elif dtype == "bfloat16" or dtype.startswith(("float8", "float4")):
         array = array.astype(np.float32)
-    kept = dtype if dtype == "bfloat16" else array.dtype.name
-    yield ReferenceOutput(name, array, kept)
+    return array, dtype if dtype == "bfloat16" else array.dtype.name
 
 
 # -- running ---------------------------------------------------------------------------------------
