@@ -131,14 +131,13 @@ class OnnxOriginal:
 
 
 def captured_onnx(captured: Captured, package: Package) -> OnnxOriginal:
-    """The model that was captured, in the package's main dtype."""
-    dtype = package.config["dtype"]
-    reference: Any = captured.reference(dtype if dtype in FLOATS else None)
+    """The model that was captured."""
+    reference: Any = captured.reference()
     return OnnxOriginal(reference, package.out_tree)
 
 
 def opened_onnx(source: Any, package: Package, inputs: Mapping[str, Any]) -> OnnxOriginal:
-    """The model of a file or ``ModelProto``, at the package's inputs by their names.
+    """The model of a file or ``ModelProto`` in the package's main dtype, at its inputs by name.
 
     Raises:
         SourceError, InputError, CaptureError: it cannot be read, or takes other inputs.
@@ -148,4 +147,8 @@ def opened_onnx(source: Any, package: Package, inputs: Mapping[str, Any]) -> Onn
     leaves = {spec["index"]: inputs[spec["name"]] for spec in package.config["inputs"]}
     named = nests.rebuild(package.in_tree, leaves.__getitem__)
     static = not package.config["dims"].get("symbols")
-    return captured_onnx(capture_model(source, (), named, static=static), package)
+    dtype = package.config["dtype"]
+    captured = capture_model(
+        source, (), named, static=static, dtype=dtype if dtype in FLOATS else None
+    )
+    return captured_onnx(captured, package)

@@ -85,11 +85,12 @@ def max_error(validation: Mapping[str, Any]) -> str:
 
 
 def half_precision(validation: Mapping[str, Any]) -> list[str]:
-    """One line an output: its error against float32 beside the limit, which torch's own sets."""
+    """One line an output: its error against float32 beside the limit, which the source's own sets."""
     section = validation.get("low_precision") or {}
+    own = f"{section.get('runtime', 'torch')}'s own"
     return [
         f"{row['name']}: {section['dtype']} is off by {float(row['error']):.2e} of float32, "
-        f"allowed {float(row['allowed']):.2e} (torch's own: {float(row['torch_error']):.2e})"
+        f"allowed {float(row['allowed']):.2e} ({own}: {float(row['torch_error']):.2e})"
         for row in section.get("outputs", ())
     ]
 

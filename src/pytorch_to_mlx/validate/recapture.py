@@ -69,7 +69,9 @@ def capture_onnx(
     from pytorch_to_mlx.lower.onnx._program import lower_model
 
     static = not package.config["dims"].get("symbols")
-    captured = capture_model(model, args, kwargs, static=static)
+    wanted = package.config["dtype"]
+    dtype = wanted if wanted in (*LOW, "float32") else None
+    captured = capture_model(model, args, kwargs, static=static, dtype=dtype)
     lower_model(captured)
     return captured
 
