@@ -85,7 +85,7 @@ def max_error(validation: Mapping[str, Any]) -> str:
 
 
 def half_precision(validation: Mapping[str, Any]) -> list[str]:
-    """One line an output: its error against float32 beside the limit, which the source's own sets."""
+    """One line an output: its error against float32 beside the limit that the source sets."""
     section = validation.get("low_precision") or {}
     own = f"{section.get('runtime', 'torch')}'s own"
     return [

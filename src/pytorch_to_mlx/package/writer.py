@@ -75,6 +75,8 @@ def finish_config(folder: Path, job: Job) -> None:
     }
     if job.captured.provided:
         job.config["custom_ops"] = job.captured.provided
+    if job.captured.folded:
+        job.config["folded"] = job.captured.folded
     write_json(folder / "config.json", job.config)
 
 

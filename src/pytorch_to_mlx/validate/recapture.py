@@ -71,7 +71,8 @@ def capture_onnx(
     static = not package.config["dims"].get("symbols")
     wanted = package.config["dtype"]
     dtype = wanted if wanted in (*LOW, "float32") else None
-    captured = capture_model(model, args, kwargs, static=static, dtype=dtype)
+    fold = (package.config.get("folded") or {}).get("limit")
+    captured = capture_model(model, args, kwargs, static=static, dtype=dtype, fold=fold)
     lower_model(captured)
     return captured
 

@@ -97,6 +97,10 @@ def validate(
             report = validate_low(subject, converted, plan)
         else:
             report = prove(subject, converted, plan)
+        if captured.folded:
+            from pytorch_to_mlx.validate.folded import judge_folding
+
+            judge_folding(report, subject, plan)
         report.budget = clock.to_dict()
         if quick:
             report.notes.append("a quick proof: no edge values, weights or modules were compared")
