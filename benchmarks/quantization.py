@@ -22,8 +22,10 @@ TEXT = """\
 Errors are fractions of the output's norm, the largest over the cases of a proof; every row passed
 its proof. MB are those of the weight files; ms are medians of one call on {machine},
 one thread. {busy}On a CPU the size is what one gains."""
-BUSY = """Other processes kept {cpus:.1f} CPUs busy meanwhile, and the unquantized package took the times
-of its row: compare nothing finer than that. """
+BUSY = (
+    "Other processes kept {cpus:.1f} CPUs busy meanwhile, and the unquantized package took the "
+    "times\nof its row: compare nothing finer than that. "
+)
 RECIPES = ("8", "mixed", "4", "mxfp4")
 AUTO_BITS = 6.0
 BUSY_CPUS = 0.3
