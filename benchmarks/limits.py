@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytorch_to_mlx.benchmark.machine import matmul_gflops, mlx_backend
+from pytorch_to_mlx.benchmark.sides import torch_on
 
 PROBE_SECONDS = 0.3
 
@@ -23,7 +24,7 @@ def measured_limits(dtype: str, torch_device: str) -> dict[str, Any]:
     A copy counts the bytes read and the bytes written.
     """
     return {
-        "matmul_gflops": matmul_gflops(dtype, torch_device),
+        "matmul_gflops": matmul_gflops(dtype, torch_on(torch_device)),
         "copy_gb_s": copy_bandwidth(torch_device),
     }
 

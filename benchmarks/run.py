@@ -191,8 +191,9 @@ def _say(text: str) -> None:
 
 def _machine(name: str) -> dict[str, Any]:
     from pytorch_to_mlx.benchmark.machine import describe, mlx_backend
+    from pytorch_to_mlx.benchmark.sides import torch_on
 
-    facts = describe("cpu" if mlx_backend() == "cpu" else "cuda")
+    facts = describe(torch_on("cpu" if mlx_backend() == "cpu" else "cuda"))
     if name:
         facts["device"]["name"] = name
         facts["device"].pop("cpu")

@@ -19,7 +19,7 @@ from pytorch_to_mlx.package.folder import beside, check_target
 from pytorch_to_mlx.package.run import Package
 from pytorch_to_mlx.package.writer import Job, write_package
 from pytorch_to_mlx.progress import Progress, as_progress
-from pytorch_to_mlx.quantize.recipe import wanted_recipe
+from pytorch_to_mlx.quantize.recipe import fold_limit, wanted_recipe
 from pytorch_to_mlx.quantize.run import quantize_package
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def convert(
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the floating weights; the
             checkpoint's by default.
         quantize: 8, 4, ``"mixed"``, ``"mxfp4"``, ``"mxfp8"``, ``"nvfp4"`` or a recipe, as for
-            :func:`quantize`.
+            :func:`quantize`; ``"source"``: the 8-bit weights of an ONNX model in quantized layers.
         output: folder to write; without it the package lives in a temporary folder until ``save``.
         overwrite: replace an existing package at ``output``.
         trust_code: allow whole-module pickles, which run code when loaded.
@@ -91,7 +91,8 @@ def convert(
     if output is not None:
         check_target(Path(output), overwrite=overwrite)
     options = dict(quantize_options or {})
-    recipe = wanted_recipe(quantize, options)
+    fold = fold_limit(quantize, options)
+    recipe = None if fold is not None else wanted_recipe(quantize, options)
     bars = as_progress(progress)
     timings = reporting.Timings()
     given = load_ops(ops)
@@ -106,6 +107,7 @@ def convert(
         method=method,
         bars=bars,
         timings=timings,
+        fold=fold,
     )
     provide(captured, given)
     if agent is not None:
@@ -177,16 +179,19 @@ def _capture(
     method: str | None,
     bars: Progress,
     timings: reporting.Timings,
+    fold: float | None = None,
 ) -> tuple[OpenedSource, Captured]:
     from pytorch_to_mlx.sources.detect import open_source
 
     with timings("open"), bars.stage("open"):
         opened = open_source(source, trust_code=trust_code, model_factory=model, method=method)
+    if fold is not None and opened.kind != "onnx":
+        raise InputError("quantize='source' is for ONNX models, whose weights may be codes")
     if opened.kind == "onnx":
         from pytorch_to_mlx.capture.onnx.source import capture_source
 
         with timings("capture"), bars.stage("capture"):
-            captured = capture_source(opened.onnx, args, kwargs, dynamic_shapes, dtype)
+            captured = capture_source(opened.onnx, args, kwargs, dynamic_shapes, dtype, fold)
     else:
         captured = _capture_torch(opened, args, kwargs, dynamic_shapes, dtype, bars, timings)
     tensors = captured.tensors.values()
@@ -198,6 +203,7 @@ def _capture(
     )
     captured.warnings.extend(opened.notes)
     captured.warnings.extend(reporting.narrowed(captured))
+    captured.warnings.extend(reporting.folded(captured))
     return opened, captured
 
 

@@ -169,6 +169,16 @@ def narrowed(captured: Captured) -> list[str]:
     return [f"float64 becomes float32, which MLX can store: {shown}"]
 
 
+def folded(captured: Captured) -> list[str]:
+    """What folding the source's 8-bit products came to."""
+    if not captured.folded:
+        return []
+    products, left = captured.folded["products"], captured.folded["left"]
+    told = f"{len(products)} products take the source's 8-bit weights"
+    lines = [f"{told}; activations are no longer rounded to codes"]
+    return lines + [f"not folded: {name}: {reason}" for name, reason in left.items()]
+
+
 def weight_section(job: Job) -> dict[str, Any]:
     total = 0
     dtypes: Counter[str] = Counter()

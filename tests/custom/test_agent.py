@@ -27,6 +27,7 @@ from pytorch_to_mlx.errors import InputError, LoweringError
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from models import soft_clip  # noqa: E402
+from test_ops import own_tests  # noqa: E402
 
 HEAD = "def p2mtest_soft_clip(x, limit=2.0, rounds=1):\n"
 WRONG = HEAD + "    return mx.clip(x, -limit, limit)\n"
@@ -142,6 +143,12 @@ def test_wrong_then_malicious_then_right(
     assert config["custom_ops"][0]["agent"]["tries"] == 4
     assert converted.report["custom_ops"] == config["custom_ops"]
     assert "agent tiny" in (out / "README.md").read_text(encoding="utf-8")
+    tests = (out / "test_custom_ops.py").read_text(encoding="utf-8")
+    assert "from agent tiny of 127.0.0.1, try 4, SHA-256 " in tests.replace("\n# ", " ")
+    assert config["custom_ops"][0]["agent"]["sha256"] in tests
+    assert own_tests(out) == ""
+    (out / "model.py").write_text(code.replace("mx.tanh", "mx.sin"), encoding="utf-8")
+    assert "off by" in own_tests(out)
 
 
 def test_after_the_last_try_the_error_tells_why_and_nothing_is_written(

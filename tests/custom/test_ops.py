@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import pytorch_to_mlx as p2m
 from pytorch_to_mlx.cli.app import app
 from pytorch_to_mlx.errors import InputError, LoweringError
+from tests.package.processes import selftest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -45,6 +46,12 @@ def same(package: Any, module: torch.nn.Module, rows: int) -> None:
     np.testing.assert_allclose(got, module(x).detach().numpy(), atol=1e-5)
 
 
+def own_tests(folder: Path) -> str:
+    """What the package's own tests say, with mlx and pytest alone; "" if they pass."""
+    done = selftest(folder, folder.parent / "plugins")
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
 def given(tmp_path: Path, body: str) -> Path:
     file = tmp_path / "ops.py"
     head = "import mlx.core as mx\nfrom pytorch_to_mlx import implements\n"
@@ -68,6 +75,25 @@ def test_functions_of_a_file_travel_into_the_package(tmp_path: Path) -> None:
     by_op = {c["op"]: c["proof"]["cases"] for c in config["custom_ops"]}
     assert by_op["p2mtest::soft_clip"]["captured"] == 2
     assert {"drawn", "sizes", "size one", "edge"} <= set(by_op["p2mtest::split_pairs"])
+
+
+def test_the_package_tests_the_given_functions_itself(tmp_path: Path) -> None:
+    module, args = clipped()
+    out = tmp_path / "out"
+    p2m.convert(module, args, ops=MINE, output=out)
+    text = (out / "test_custom_ops.py").read_text(encoding="utf-8")
+    assert "# soft_clip is p2mtest::soft_clip, from my_ops.py; proven on" in text
+    for kind in ("captured", "drawn", "sizes", "size one", "edge"):
+        assert f'"soft_clip", "{kind}"' in text.replace("\n        ", " ")
+    assert "test_custom_ops.py" in (out / "README.md").read_text(encoding="utf-8")
+    assert own_tests(out) == ""
+    code = (out / "model.py").read_text(encoding="utf-8")
+    broken = code.replace("even + odd", "even - odd")
+    assert broken != code
+    (out / "model.py").write_text(broken, encoding="utf-8")
+    said = own_tests(out)
+    assert "split_pairs" in said
+    assert "off by" in said
 
 
 def test_validation_holds_with_given_ops() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+import pytorch_to_mlx as p2m
 from tests.lower.harness import check_op, targets
 
 X = torch.cat([torch.linspace(-30, 30, 25), torch.linspace(-1, 1, 11)]).reshape(4, 9)
@@ -96,3 +99,12 @@ def test_common_ones_are_one_call() -> None:
     wanted = {"relu": "nn.relu", "silu": "nn.silu", "gelu": "nn.gelu", "softmax": "mx.softmax"}
     for name, target in wanted.items():
         assert targets(ACTIVATIONS[name], X, dynamic=False) == [target]
+
+
+def test_log_softmax_at_many_sizes() -> None:
+    """MLX's own ``nn.log_softmax`` ends the process at the second or third size."""
+    module = torch.nn.LogSoftmax(-1)
+    converted = p2m.convert(module, (torch.randn(3, 4),))
+    for rows, columns in itertools.product(range(1, 9), range(1, 9)):
+        x = torch.randn(rows, columns)
+        np.testing.assert_allclose(np.array(converted(x)), module(x).numpy(), atol=1e-5)

@@ -15,7 +15,7 @@ from pytorch_to_mlx.graph import call
 from pytorch_to_mlx.lower.aten import load_families
 from pytorch_to_mlx.validate import repro
 from pytorch_to_mlx.validate.bisect import explain_tie
-from pytorch_to_mlx.validate.lowered import Lowered
+from pytorch_to_mlx.validate.lowered_torch import TorchLowered
 from pytorch_to_mlx.validate.run import validate
 from pytorch_to_mlx.validate.values import node_values
 
@@ -76,8 +76,8 @@ def test_script_of_a_sound_op_finds_nothing(tmp_path: Path) -> None:
     converted = p2m.convert(Wide().eval(), (torch.randn(2, 200),))
     assert converted.captured is not None
     x = {"x": converted.captured.example_inputs["x"].numpy()}
-    lowered = Lowered(converted.captured, node_values(converted.captured, x))
-    for node in lowered.source_nodes():
+    lowered = TorchLowered(converted.captured, node_values(converted.captured, x))
+    for node in lowered.source_values():
         name = repro.of_op(tmp_path, lowered, node, 1e-4)
         assert not repro.shows_fault(tmp_path / name)
 
@@ -87,5 +87,5 @@ def test_ties_are_explained(gap: float, tied: bool) -> None:
     converted = p2m.convert(Best().eval(), (torch.tensor([[0.0, 1.0, 1.0 + gap]] * 2),))
     assert converted.captured is not None
     x = {"x": converted.captured.example_inputs["x"].numpy()}
-    found = explain_tie(Lowered(converted.captured, node_values(converted.captured, x)))
+    found = explain_tie(TorchLowered(converted.captured, node_values(converted.captured, x)))
     assert (found is not None) == tied

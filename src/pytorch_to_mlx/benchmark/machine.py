@@ -16,6 +16,7 @@ import mlx.core as mx
 import numpy as np
 
 from ..blas import load_blas
+from .sides import SourceModel
 
 PROBE_SECONDS = 0.3
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -45,25 +46,28 @@ def tf32(torch_device: str | None) -> bool:
     return by_mlx or torch.get_float32_matmul_precision() != "highest"
 
 
-def describe(torch_device: str | None) -> dict[str, Any]:
+def torch_device(source: SourceModel | None) -> str | None:
+    """Where torch computes; ``None`` where the source is no torch model."""
+    return source.where if source is not None and source.library == "torch" else None
+
+
+def describe(source: SourceModel | None) -> dict[str, Any]:
     """The ``device``, ``versions``, ``blas`` and ``threads`` of a benchmark section."""
     versions = {"python": platform.python_version(), "mlx": _version("mlx")}
     threads: dict[str, Any] = {"cpus": len(_affinity())}
-    if torch_device is not None:
-        import torch
-
-        versions["torch"] = str(torch.__version__)
-        threads["torch"] = torch.get_num_threads()
+    device: dict[str, Any] = {"mlx": mlx_backend(), "torch": None}
+    if source is not None:
+        versions[source.library] = _version(source.library)
+        threads[source.library] = source.threads
+        device[source.library] = source.where
     threads |= {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
     if blas_threads := _blas_threads():
         threads["blas"] = blas_threads
-    device: dict[str, Any] = {
-        "mlx": mlx_backend(),
-        "torch": torch_device,
-        "name": _device_name(torch_device),
+    device |= {
+        "name": _device_name(torch_device(source)),
         "cpu": _cpu_name(),
         "system": f"{platform.system()} {platform.machine()}",
-        "tf32": tf32(torch_device),
+        "tf32": tf32(torch_device(source)),
     }
     return {"device": device, "versions": versions, "blas": load_blas(), "threads": threads}
 
@@ -76,26 +80,15 @@ def _blas_threads() -> int | None:
     return int(library.openblas_get_num_threads())
 
 
-def matmul_gflops(dtype: str, torch_device: str | None) -> dict[str, float]:
+def matmul_gflops(dtype: str, source: SourceModel | None) -> dict[str, float]:
     """Matmul speed in GFLOP/s, by library, of square ``dtype`` matrices on their devices."""
     side = 1024 if mlx_backend() == "cpu" else 8192
     a = mx.random.normal((side, side)).astype(getattr(mx, dtype))
     mx.eval(a)
     out = {"mlx": _gflops(lambda: mx.eval(a @ a), side)}
-    if torch_device is not None:
-        import torch
-
-        side = 1024 if torch_device == "cpu" else 8192
-        b = torch.randn(side, side, device=torch_device).to(getattr(torch, dtype))
-
-        def product() -> None:
-            b @ b
-            if torch_device == "cuda":
-                torch.cuda.synchronize()
-            elif torch_device == "mps":
-                torch.mps.synchronize()
-
-        out["torch"] = _gflops(product, side)
+    if source is not None:
+        side = 1024 if source.where == "cpu" else 8192
+        out[source.library] = _gflops(source.product(side, dtype), side)
     elif mlx_backend() == "cpu":
         c = np.ones((side, side), np.float32)
         out["numpy"] = _gflops(lambda: c @ c, side)

@@ -12,10 +12,11 @@ import mlx.nn as nn
 import numpy as np
 
 from pytorch_to_mlx.benchmark.check import BenchmarkError
-from pytorch_to_mlx.benchmark.original import Original, captured_original, opened_original
+from pytorch_to_mlx.benchmark.original import Original, opened_original, original_of
 from pytorch_to_mlx.benchmark.run import run_benchmark
+from pytorch_to_mlx.benchmark.sides import SourceModel
 from pytorch_to_mlx.benchmark.trees import with_batch
-from pytorch_to_mlx.errors import InputError, ValidationError
+from pytorch_to_mlx.errors import CaptureError, InputError, ValidationError
 from pytorch_to_mlx.package import arrays, trees
 from pytorch_to_mlx.package.run import call_model, import_model
 from pytorch_to_mlx.progress import as_progress
@@ -43,13 +44,14 @@ def benchmark_package(
 ) -> dict[str, Any]:
     """Times the package's own ``model.py``, and the original beside it where there is one.
 
-    The original is ``source``, or else the model that ``converted`` was captured from. The inputs
+    The original is ``source``, or else the model that ``converted`` was captured from: a torch
+    model in torch, an ONNX model in onnxruntime (its CPU provider). The inputs
     are ``args`` and ``kwargs``, nested as forward takes them, or else the example's.
 
     Args:
         converted: what ``convert`` or ``load`` returned.
         source: the original of a loaded package: anything that ``convert`` takes.
-        compile: time ``torch.compile`` as well.
+        compile: time ``torch.compile`` as well (of a torch model).
         args, kwargs: other inputs than the example's.
         batch_sizes: sizes of dim 0 to time; default 1, 2, 4 and 8 where dim 0 is dynamic.
         min_time_s: time to spend on each row, at least.
@@ -66,7 +68,7 @@ def benchmark_package(
     """
     package = converted.package
     inputs = _inputs(converted, args, dict(kwargs or {}))
-    original = _original(converted, source)
+    original = _original(converted, source, inputs)
     if original is not None:
         inputs = original.fitted(inputs)
     batched, sizes = _batch(package.config, batch_sizes)
@@ -74,14 +76,16 @@ def benchmark_package(
         refused = {b for b in sizes if not original.takes(with_batch(inputs, batched, b))}
         sizes = [b for b in sizes if b not in refused] or None  # it may be static where MLX is not
     dtype = package.config["dtype"]
+    notes: list[str] = []
     with as_progress(progress).stage("benchmark", 100) as stage:
         flops = original.flops(inputs) if original is not None else 0
         with original.session() if original is not None else nullcontext():
             try:
                 section = run_benchmark(
                     lambda: _Emitted(package, inputs),
-                    original.module if original is not None else None,
+                    None,
                     inputs,
+                    source=_loaded(original, notes),
                     compile_torch=compile,
                     batch_sizes=sizes,
                     min_time_s=min_time_s,
@@ -94,20 +98,30 @@ def benchmark_package(
                 )
             except BenchmarkError as error:
                 raise ValidationError(f"the benchmark cannot be trusted: {error}") from error
+    section["notes"] += notes
     _set_load_time(section, original)
     converted.report["benchmark"] = section
     converted.write_report()
     return section
 
 
-def _original(converted: Converted, source: Any) -> Original | None:
+def _original(converted: Converted, source: Any, inputs: Mapping[str, Any]) -> Original | None:
     """The model to compare with: ``source`` if given, else the captured one, else none."""
-    dtype = converted.config["dtype"]
-    if converted.config["source"]["kind"] == "onnx":
-        return None
     if source is not None:
-        return opened_original(source, converted.package, dtype)
-    return None if converted.captured is None else captured_original(converted.captured, dtype)
+        return opened_original(source, converted.package, inputs)
+    captured = converted.captured
+    return None if captured is None else original_of(captured, converted.package)
+
+
+def _loaded(original: Original | None, notes: list[str]) -> SourceModel | None:
+    """The original's side; where its runtime cannot run it, the package is timed alone."""
+    if original is None:
+        return None
+    try:
+        return original.side()
+    except CaptureError as error:
+        notes.append(f"the original: not measured: {error.message}")
+        return None
 
 
 def _set_load_time(section: dict[str, Any], original: Original | None) -> None:

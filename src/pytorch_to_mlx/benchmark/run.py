@@ -11,8 +11,8 @@ from ..blas import BUNDLED, HINT
 from . import machine, trees
 from .check import TOLERANCES, BenchmarkError
 from .load import OtherLoad
-from .sides import Factory, MLXModel, MLXTimed, TorchModel, TorchTimed
-from .timing import Measured, measure
+from .sides import Factory, MLXModel, MLXTimed, SourceModel, TorchModel
+from .timing import Measured, Timed, measure
 
 Progress = Callable[[str, float], None]
 
@@ -27,9 +27,9 @@ class _Job:
     """What a run needs at every size."""
 
     mlx: MLXModel
-    torch: TorchModel | None
+    source: SourceModel | None
     stateful: bool
-    compile_torch: bool
+    compile_source: bool
     dtype: str | None
     tolerance: float | None
     min_time_s: float
@@ -55,6 +55,7 @@ def run_benchmark(
     random: bool = False,
     tolerance: float | None = None,
     flops: float | None = None,
+    source: SourceModel | None = None,
 ) -> dict[str, Any]:
     """Time MLX (eager, compiled) against torch (eager, compiled) on the same inputs.
 
@@ -79,6 +80,7 @@ def run_benchmark(
         tolerance: largest difference as a fraction of the output's scale; default by dtype.
         flops: floating-point operations of one call at the sizes of ``inputs``; then a speed
             beyond 1.5 times a measured matmul's is an error.
+        source: the source's side, loaded, in place of a torch callable (another runtime's, say).
 
     Returns:
         The ``benchmark`` section of a report (see docs/report-schema.md).
@@ -90,17 +92,17 @@ def run_benchmark(
     tell = progress or (lambda what, fraction: None)
     tell("loading", 0.0)
     mlx_model = MLXModel(mlx_callable_factory)
-    torch_model = TorchModel(torch_callable_factory) if torch_callable_factory else None
+    if source is None and torch_callable_factory is not None:
+        source = TorchModel(torch_callable_factory)
     dtype = dtype or (mlx_model.dtype if mlx_model.dtype in ("float16", "bfloat16") else None)
     if stateful is None:
         stateful = mlx_model.holds_state(mlx_model.convert(inputs, dtype))
-    where = torch_model.device.type if torch_model else None
-    with _same_precision(where):
-        facts = machine.describe(where)
+    with _same_precision(source):
+        facts = machine.describe(source)
         limit = _tolerance(mlx_model, dtype, facts) if tolerance is None else tolerance
         job = _Job(
             mlx_model,
-            torch_model,
+            source,
             stateful,
             compile_torch,
             dtype,
@@ -114,7 +116,7 @@ def run_benchmark(
         _note_load(job, others.cpus, facts["threads"]["cpus"])
         if flops:
             own = None if batch_sizes is None else trees.batched_inputs(inputs, batched)[0]
-            probe = _check_speeds(rows, flops, own, job, where)
+            probe = _check_speeds(rows, flops, own, job)
     section = {**facts, "dtype": dtype or mlx_model.dtype, "rows": rows, "ratios": ratios(rows)}
     if flops:
         section |= {"flops": flops, "matmul_gflops": probe}
@@ -122,11 +124,11 @@ def run_benchmark(
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How many times faster each MLX row is than each torch row of the same sizes (medians)."""
+    """How many times faster (medians) each MLX row is than the source's of the same sizes."""
     out = []
     for row in rows:
         for base in rows:
-            if not (row["name"].startswith("mlx") and base["name"].startswith("torch")):
+            if not row["name"].startswith("mlx") or base["name"].startswith("mlx"):
                 continue
             if row["sizes"] == base["sizes"]:
                 speedup = base["median_ms"] / row["median_ms"]
@@ -181,13 +183,13 @@ def _at_one_size(
     return [_row(job, m, inputs, batch, peaks[m.side.name]) for m in measured]
 
 
-def _sides(job: _Job, inputs: trees.Inputs) -> list[MLXTimed | TorchTimed]:
-    sides: list[MLXTimed | TorchTimed] = []
-    if job.torch is not None:
-        tensors = job.torch.convert(inputs, job.dtype)
-        sides.append(TorchTimed(job.torch, tensors, compiled=False))
-        if job.compile_torch and not job.stateful:
-            side = TorchTimed(job.torch, tensors, compiled=True)
+def _sides(job: _Job, inputs: trees.Inputs) -> list[Timed]:
+    sides: list[Timed] = []
+    if job.source is not None:
+        converted = job.source.convert(inputs, job.dtype)
+        sides.append(job.source.timed(converted))
+        if job.compile_source and job.source.compiles and not job.stateful:
+            side = job.source.timed(converted, compiled=True)
             if _compiles(job, side):
                 sides.append(side)
     arrays = job.mlx.convert(inputs, job.dtype)
@@ -202,7 +204,7 @@ def _sides(job: _Job, inputs: trees.Inputs) -> list[MLXTimed | TorchTimed]:
     return sides
 
 
-def _compiles(job: _Job, side: MLXTimed | TorchTimed) -> bool:
+def _compiles(job: _Job, side: Timed) -> bool:
     """Whether the compiled side runs at all; where it does not, a note says why."""
     try:
         side.call()
@@ -218,7 +220,7 @@ def _row(
 ) -> dict[str, Any]:
     if not m.median_s > 0:
         raise BenchmarkError(f"{m.side.name}: a median of {m.median_s} s is no measurement")
-    model = job.mlx if isinstance(m.side, MLXTimed) else job.torch
+    model = job.mlx if isinstance(m.side, MLXTimed) else job.source
     assert model is not None
     return {
         "name": m.side.name,
@@ -234,14 +236,14 @@ def _row(
 
 
 def _check_speeds(
-    rows: list[dict[str, Any]], flops: float, own_batch: int | None, job: _Job, where: str | None
+    rows: list[dict[str, Any]], flops: float, own_batch: int | None, job: _Job
 ) -> dict[str, float]:
     """Add ``gflops`` to ``rows``; raise where one is beyond what the hardware's matmul reaches.
 
     ``flops`` counts a call of ``own_batch`` items; other batch sizes scale it.
     """
     kind = job.dtype or (job.mlx.dtype if job.mlx.dtype != "float64" else None) or "float32"
-    probe = machine.matmul_gflops(kind, where)
+    probe = machine.matmul_gflops(kind, job.source)
     bound = PROBE_MARGIN * max(probe.values())
     for row in rows:
         scale = row["batch"] / own_batch if row["batch"] and own_batch else 1.0
@@ -267,10 +269,12 @@ def _note_setting(job: _Job, facts: dict[str, Any], random: bool) -> None:
         job.note("The model changes its own state in a call: timed eagerly only, call by call.")
     if random:
         job.note("The model draws random numbers: outputs were compared by name and shape only.")
-    if device["torch"] is not None and (device["torch"] == "cpu") != (device["mlx"] == "cpu"):
-        job.note(f"Not the same device: MLX ran on {device['mlx']}, torch on {device['torch']}.")
+    source, where = job.source, "" if job.source is None else job.source.where
+    if source is not None and (where == "cpu") != (device["mlx"] == "cpu"):
+        job.note(f"Not the same device: MLX ran on {device['mlx']}, {source.library} on {where}.")
     if device["tf32"]:
-        job.note("float32 products use TF32 on both sides (MLX_ENABLE_TF32=0 turns it off).")
+        sides = "in MLX" if source is not None and where == "cpu" else "on both sides"
+        job.note(f"float32 products use TF32 {sides} (MLX_ENABLE_TF32=0 turns it off).")
     if facts["blas"] == BUNDLED and device["mlx"] == "cpu":
         job.note(f"MLX ran on its slow bundled BLAS: {HINT}.")
 
@@ -284,9 +288,9 @@ def _note_load(job: _Job, others: float | None, cpus: int) -> None:
 
 
 @contextmanager
-def _same_precision(torch_device: str | None) -> Iterator[None]:
+def _same_precision(source: SourceModel | None) -> Iterator[None]:
     """torch's float32 matmul precision on CUDA set to what MLX uses, and put back."""
-    if torch_device != "cuda" or machine.mlx_backend() != "cuda":
+    if machine.torch_device(source) != "cuda" or machine.mlx_backend() != "cuda":
         yield
         return
     import torch

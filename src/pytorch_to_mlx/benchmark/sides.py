@@ -1,11 +1,11 @@
-"""The two sides of a benchmark: an MLX callable and a torch callable, each timed to its end."""
+"""The two sides of a benchmark: an MLX callable and the source's, each timed to its end."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -14,8 +14,36 @@ from mlx.utils import tree_flatten, tree_map
 
 from . import memory, state, trees
 from .check import Outputs
+from .timing import Timed
 
 Factory = Callable[[], Callable[..., Any]]
+
+
+class SourceModel(Protocol):
+    """The original in its own runtime, loaded.
+
+    Attributes: ``library`` (the runtime's distribution), ``where`` it computes (``cpu``, ``cuda``,
+    ``mps``), ``threads`` on a CPU, ``load_ms``, and whether it ``compiles`` beside running eagerly.
+    """
+
+    library: str
+    load_ms: float
+    compiles: bool
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def threads(self) -> int: ...
+
+    def convert(self, inputs: Any, dtype: str | None) -> Any:
+        """Numpy ``inputs`` as the runtime takes them; floating ones cast to ``dtype`` if given."""
+
+    def timed(self, inputs: Any, *, compiled: bool = False) -> Timed:
+        """The model at one size of converted inputs."""
+
+    def product(self, side: int, dtype: str) -> Callable[[], object]:
+        """A function that multiplies two square matrices, to its end."""
 
 
 class MLXModel:
@@ -112,6 +140,9 @@ class MLXTimed:
 class TorchModel:
     """A torch callable with what loading it took; its inputs go to its parameters' device."""
 
+    library = "torch"
+    compiles = True
+
     def __init__(self, factory: Factory) -> None:
         import torch
 
@@ -126,6 +157,30 @@ class TorchModel:
         self.load_ms = (time.perf_counter() - start) * 1e3
         weights = sum(t.untyped_storage().nbytes() for t in _distinct_storages(tensors))
         self.weight_bytes = weights or (meter.peak_bytes or 0)
+
+    @property
+    def where(self) -> str:
+        return str(self.device.type)
+
+    @property
+    def threads(self) -> int:
+        import torch
+
+        return int(torch.get_num_threads())
+
+    def timed(self, inputs: Any, *, compiled: bool = False) -> TorchTimed:
+        return TorchTimed(self, inputs, compiled=compiled)
+
+    def product(self, side: int, dtype: str) -> Callable[[], object]:
+        import torch
+
+        x = torch.randn(side, side, device=self.device).to(getattr(torch, dtype))
+
+        def multiply() -> None:
+            x @ x
+            self.synchronize()
+
+        return multiply
 
     def synchronize(self) -> None:
         import torch
@@ -144,6 +199,13 @@ class TorchModel:
             return out.to(getattr(torch, dtype)) if dtype and out.is_floating_point() else out
 
         return trees.map_arrays(one, inputs)
+
+
+def torch_on(device: str) -> TorchModel:
+    """torch on a device, with next to no model: for what machine and library alone tell."""
+    import torch
+
+    return TorchModel(lambda: torch.nn.Linear(1, 1, device=device))
 
 
 class TorchTimed:

@@ -31,6 +31,9 @@ class Timed(Protocol):
     def call(self) -> Any:
         """Run once, to an evaluated output (the raw output; not yet numpy)."""
 
+    def first_call(self) -> int | None:
+        """Run once and return the peak of memory in bytes, weights included."""
+
     def outputs(self, raw: Any) -> Outputs:
         """The raw output of one call as named numpy arrays."""
 

@@ -77,6 +77,11 @@ class Captured:
     element_types: list[str] = field(default_factory=list)  # of the outputs
     custom: dict[str, str] = field(default_factory=dict)  # op -> the function that was given for it
     provided: list[dict[str, Any]] = field(default_factory=list)  # those functions and their proofs
+    folded: dict[str, Any] = field(default_factory=dict)  # 8-bit products of the source, if folded
+    as_written: Any = None  # the reference of the source before folding
+    op_calls: dict[str, list[Any]] = field(
+        default_factory=dict
+    )  # proven calls of them, by function
 
     def reference(self, dtype: str | None = None) -> Reference:
         """The original model as a function of named inputs; see ``Reference``.

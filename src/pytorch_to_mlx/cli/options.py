@@ -153,7 +153,7 @@ Quantize = Annotated[
     str | None,
     typer.Option(
         help="Quantize layers: 8 or 4 bits, mixed (attention, embeddings and head 8, the rest 4), "
-        "a mode of MLX, or a recipe.",
+        "a mode of MLX, or a recipe; source: an ONNX model's own 8-bit weights.",
         metavar=How,
         rich_help_panel=_QUANTIZE,
     ),

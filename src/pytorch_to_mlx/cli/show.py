@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pytorch_to_mlx.report.verdict import exact_cases, left_out
+from pytorch_to_mlx.report.words import ORIGINALS
 
 
 def summary(
@@ -84,11 +85,12 @@ def max_error(validation: Mapping[str, Any]) -> str:
 
 
 def half_precision(validation: Mapping[str, Any]) -> list[str]:
-    """One line an output: its error against float32 beside the limit, which torch's own sets."""
+    """One line an output: its error against float32 beside the limit that the source sets."""
     section = validation.get("low_precision") or {}
+    own = f"{section.get('runtime', 'torch')}'s own"
     return [
         f"{row['name']}: {section['dtype']} is off by {float(row['error']):.2e} of float32, "
-        f"allowed {float(row['allowed']):.2e} (torch's own: {float(row['torch_error']):.2e})"
+        f"allowed {float(row['allowed']):.2e} ({own}: {float(row['torch_error']):.2e})"
         for row in section.get("outputs", ())
     ]
 
@@ -114,16 +116,16 @@ def compared(validation: Mapping[str, Any]) -> str:
 
 
 def speed(benchmark: Mapping[str, Any]) -> list[str]:
-    """One line a measured variant, against eager torch where it was measured."""
+    """One line a measured variant, against the original where it was measured."""
     rows = [row for row in benchmark.get("rows", []) if row.get("median_ms") is not None]
     first = rows[0].get("sizes") if rows else None
     rows = [row for row in rows if row.get("sizes") == first]
-    base = next((row["median_ms"] for row in rows if row.get("name") == "torch eager"), None)
+    base = next((row for row in rows if row.get("name") in ORIGINALS), None)
     lines = []
     for row in rows:
         line = f"{row.get('name', '?')}: {row['median_ms']:.3g} ms"
-        if base and row.get("name") != "torch eager" and row["median_ms"] > 0:
-            line += f" ({base / row['median_ms']:.2f}x torch eager)"
+        if base is not None and row is not base and row["median_ms"] > 0:
+            line += f" ({base['median_ms'] / row['median_ms']:.2f}x {base['name']})"
         lines.append(line)
     return lines or ["nothing was measured"]
 

@@ -47,14 +47,13 @@ _LAYERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "nn.softsign": ("nn.Softsign", "", {}),
     "nn.log_sigmoid": ("nn.LogSigmoid", "", {}),
     "nn.glu": ("nn.GLU", "axis", {}),
-    "nn.log_softmax": ("nn.LogSoftmax", "axis", {}),
     "mx.softmax": ("nn.Softmax", "axis", {}),
     "mx.tanh": ("nn.Tanh", "", {}),
     "mx.sigmoid": ("nn.Sigmoid", "", {}),
     "nn.sigmoid": ("nn.Sigmoid", "", {}),
 }
 #: These have no setting: they work along the last axis.
-_LAST_AXIS = frozenset({"nn.log_softmax", "mx.softmax"})
+_LAST_AXIS = frozenset({"mx.softmax"})
 
 
 class Sequences:

@@ -14,6 +14,7 @@ from pytorch_to_mlx.custom.record import Call, variations
 from pytorch_to_mlx.graph.dtypes import mlx_dtype
 from pytorch_to_mlx.lower.aten._given import schema_call
 from pytorch_to_mlx.package.arrays import to_mlx
+from pytorch_to_mlx.package.op_tests import OpCall, chosen
 
 #: Largest error as a share of the result's scale, by the result's dtype; others must be equal.
 TOLERANCES = {"float32": 2e-5, "complex64": 2e-5, "float16": 4e-3, "bfloat16": 3e-2}
@@ -23,9 +24,12 @@ _VARIED = 4  # captured calls that variations are made of
 
 @dataclass
 class Proof:
-    """What was compared, and the first difference (empty: there is none)."""
+    """What was compared, and the first difference (empty: there is none); ``calls`` are a few of
+    the cases, for the package's own test.
+    """
 
     cases: Counter[str] = field(default_factory=Counter)
+    calls: list[OpCall] = field(default_factory=list)
     refused: int = 0  # variations that the original itself does not take
     error: float = 0.0
     failure: str = ""
@@ -85,6 +89,7 @@ def prove(op: Any, calls: Sequence[Call], run: Run) -> Proof:
     except Exception as error:  # noqa: BLE001 - the original's own failure, told as the reason
         proof.failure = f"{type(error).__name__}: {error}"
         return proof
+    compared: list[OpCall] = []
     for case, wanted in cases:
         args, kwargs = schema_call(op, _to_mlx(case.args), _to_mlx(case.kwargs))
         try:
@@ -98,6 +103,8 @@ def prove(op: Any, calls: Sequence[Call], run: Run) -> Proof:
             proof.failure = f"on {case.kind} inputs {_shapes(case)}: {problem}"
             return proof
         proof.cases[case.kind] += 1
+        compared.append(OpCall(case.kind, tuple(args), kwargs, tuple(map(to_mlx, wanted))))
+    proof.calls = chosen(compared)
     return proof
 
 

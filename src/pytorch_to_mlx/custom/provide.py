@@ -68,6 +68,7 @@ def _use(captured: Captured, op: CustomOp, proof: Proof, **facts: Any) -> None:
     _register(op)
     captured.custom[op.target] = op.name
     named = {"op": op.op, "function": op.name, "origin": op.origin}
+    captured.op_calls[op.name] = proof.calls
     captured.provided.append({**named, "proof": proof.to_dict(), **facts})
 
 

@@ -82,7 +82,12 @@ def _conv_transpose(
     return (x.dims[0], *(as_dim(v) for v in sizes), weight.dims[0]), x.dtype
 
 
-@rule("ops.batch_norm", "ops.group_norm", "ops.instance_norm")
+@rule("ops.matmul_of_blocks")
+def _matmul_of_blocks(x: Value, weight: Value, scales: Value, *_: Any) -> Any:
+    return (*x.dims[:-1], scales.dims[0]), x.dtype
+
+
+@rule("ops.batch_norm", "ops.group_norm", "ops.instance_norm", "ops.log_softmax")
 def _same(x: Value, *_: Any, **__: Any) -> Any:
     return x.dims, x.dtype
 

@@ -119,13 +119,20 @@ def unpack_bits(packed: mx.array, bits: int) -> mx.array:
 
 
 def matmul_of_blocks(
-    x: mx.array, weight: mx.array, scales: mx.array, biases: mx.array, block: int, bits: int
+    x: mx.array,
+    weight: mx.array,
+    scales: mx.array,
+    biases: mx.array,
+    block: int,
+    bits: int,
+    bias: mx.array | None = None,
 ) -> mx.array:
-    """``x @ w.T`` where ``w`` is held as uint32 codes [N, ..], with a scale and a bias for each
-    block of inputs [N, blocks]. ``x`` may end within the last block."""
+    """``x @ w.T + bias`` where ``w`` is held as uint32 codes [N, ..], with a scale and a shift for
+    each block of inputs [N, blocks]. ``x`` may end within the last block."""
     missing = scales.shape[-1] * block - x.shape[-1]
     if missing:
         x = mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)])
-    return mx.quantized_matmul(
+    y = mx.quantized_matmul(
         x, weight, scales=scales, biases=biases, transpose=True, group_size=block, bits=bits
     )
+    return y if bias is None else y + bias

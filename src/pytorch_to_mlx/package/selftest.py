@@ -231,7 +231,8 @@ def _custom_ops(config: dict[str, Any]) -> str:
         f"equal on {sum(c['proof']['cases'].values())} cases"
         for c in config.get("custom_ops", ())
     ]
-    return "\n".join(["", "## Ops that were given", "", *lines, ""]) if lines else ""
+    tests = ["", "`test_custom_ops.py` repeats some of these cases."]
+    return "\n".join(["", "## Ops that were given", "", *lines, *tests, ""]) if lines else ""
 
 
 def _quantization(report: dict[str, Any]) -> str:

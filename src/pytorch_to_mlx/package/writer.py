@@ -17,7 +17,7 @@ from pytorch_to_mlx.codegen.weights_script import weights_script
 from pytorch_to_mlx.errors import WeightError
 from pytorch_to_mlx.files import json_text, write_text
 from pytorch_to_mlx.graph.dtypes import mlx_dtype
-from pytorch_to_mlx.package import arrays, selftest
+from pytorch_to_mlx.package import arrays, op_tests, selftest
 from pytorch_to_mlx.progress import Progress
 from pytorch_to_mlx.weights import safetensors
 
@@ -60,6 +60,7 @@ def write_package(folder: Path, job: Job, progress: Progress) -> None:
     write_text(folder / "convert_weights.py", script)
     write_weights(folder, job, progress)
     write_text(folder / "test_model.py", selftest.test_source(quantized=False))
+    op_tests.write_op_tests(folder, job.code.text, job.captured.op_calls, job.captured.provided)
     finish_config(folder, job)
 
 
@@ -74,6 +75,8 @@ def finish_config(folder: Path, job: Job) -> None:
     }
     if job.captured.provided:
         job.config["custom_ops"] = job.captured.provided
+    if job.captured.folded:
+        job.config["folded"] = job.captured.folded
     write_json(folder / "config.json", job.config)
 
 

@@ -141,6 +141,23 @@ def _linear(node: Node, weights: set[Value]) -> Plan | None:
     return "nn.Linear", (a["x"],), config, params, ""
 
 
+def _quantized_linear(node: Node, weights: set[Value]) -> Plan | None:
+    a = _bind(node, "x weight scales biases block bits bias", {"bias": None})
+    params = {name: a[name] for name in ("weight", "scales", "biases")}
+    if not all(_is_weight(v, weights, 2) for v in params.values()):
+        return None
+    if not _optional(a["bias"], weights):
+        return None
+    params |= {"bias": a["bias"]} if a["bias"] is not None else {}
+    out, groups = a["scales"].dims
+    inputs = int(groups) * int(a["block"])
+    if a["x"].ndim < 1 or a["x"].dims[-1] != inputs:
+        return None
+    sizes = {"input_dims": inputs, "output_dims": out, "bias": a["bias"] is not None}
+    config = {**sizes, "group_size": a["block"], "bits": a["bits"]}
+    return "nn.QuantizedLinear", (a["x"],), config, params, ""
+
+
 def _embedding(node: Node, weights: set[Value]) -> Plan | None:
     a = _bind(node, "weight ids", {})
     if not _is_weight(a["weight"], weights, 2):
@@ -333,6 +350,7 @@ def _pool(kind: str) -> Callable[[Node, set[Value]], Plan | None]:
 
 PLANNERS: dict[str, Callable[[Node, set[Value]], Plan | None]] = {
     "ops.linear": _linear,
+    "ops.matmul_of_blocks": _quantized_linear,
     "ops.embedding": _embedding,
     "ops.batch_norm": _batch_norm,
     "ops.group_norm": _group_norm,

@@ -73,6 +73,8 @@ def _own_matrices(module: nn.Module) -> str | None:
     if not names:
         return None
     kind = type(module).__name__
+    if kind.startswith("Quantized"):
+        return "the source has it quantized already"
     if type(module).__module__.startswith("mlx."):
         return f"MLX has no quantized nn.{kind}"
     return f"{', '.join(names)} of {kind} belongs to no layer"

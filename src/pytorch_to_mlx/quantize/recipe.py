@@ -19,6 +19,8 @@ MODES: dict[str, tuple[int, int, tuple[int, ...], tuple[int, ...]]] = {
     "nvfp4": (16, 4, (16,), (4,)),
 }
 ROLES = ("attention", "embedding", "head", "other")
+#: By how much of its norm an output may move when activations are no longer rounded to codes.
+FOLD_LIMIT = 0.15
 NAMES = "8, 4, mixed, mxfp4, mxfp8, nvfp4, auto or a recipe (.json)"
 
 
@@ -158,6 +160,21 @@ def recipe_of(given: Any, group_size: int | None = None) -> Recipe:
     except (OSError, ValueError) as error:
         raise InputError(f"the recipe {path} cannot be read: {error}") from error
     return _from_json(content, path.name, group_size)
+
+
+def fold_limit(given: Any, options: Mapping[str, Any]) -> float | None:
+    """For ``"source"``, by how much of its norm folding may move an output; ``None`` for others.
+
+    Raises:
+        InputError: other options come with it.
+    """
+    if given != "source":
+        return None
+    other = sorted(k for k in options if k != "limit")
+    if other:
+        raise InputError(f"{other[0]} has no effect on the weights that the source has quantized")
+    limit = options.get("limit")
+    return FOLD_LIMIT if limit is None else float(limit)
 
 
 def wanted_recipe(given: Any, options: Mapping[str, Any]) -> Recipe | None:

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from .svg import line, path, superscript, svg, tag, text
-from .words import finite, milliseconds, short
+from .words import ORIGINALS, finite, milliseconds, short
 
 WIDTH = 920.0
 
@@ -103,14 +103,14 @@ def headroom(worst: float, tolerance: float) -> Markup:
 def speed_bars(rows: Sequence[dict[str, Any]]) -> Markup:
     """Median times of one size as bars (HTML, so that they fit a phone), with lines to p95.
 
-    Every label but torch eager's own says how many times faster than torch eager it is.
+    Every label but the original's own says how many times faster than the original it is.
     """
     times = [(row["name"], float(row["median_ms"]), finite(row.get("p95_ms"))) for row in rows]
     longest = max(max(median, p95 or 0.0) for _, median, p95 in times)
-    base = next((median for name, median, _ in times if name == "torch eager"), None)
+    base = next(((name, median) for name, median, _ in times if name in ORIGINALS), None)
     parts: list[Markup] = []
     for name, median, p95 in times:
-        side = "mlx" if name.startswith("mlx") else "torch"
+        side = "mlx" if name.startswith("mlx") else "source"
         width = 100 * median / longest
         bar = [tag("i", class_=f"bar {side}", style=f"width:{width:.2f}%")]
         if p95 is not None and p95 > median:
@@ -118,8 +118,8 @@ def speed_bars(rows: Sequence[dict[str, Any]]) -> Markup:
             place = f"left:{width:.2f}%;width:{beyond:.2f}%"
             bar.append(tag("i", class_="p95", style=place, title=f"p95 {milliseconds(p95)}"))
         ratio = ""
-        if base is not None and name != "torch eager":
-            ratio = f"{base / median:.2f}× torch eager"
+        if base is not None and name != base[0]:
+            ratio = f"{base[1] / median:.2f}× {base[0]}"
         parts += [
             tag("span", name, class_="side"),
             tag("span", tag("b", milliseconds(median)), " ", ratio, class_="figure"),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .words import count, finite, short
+from .words import ORIGINALS, count, finite, short
 
 
 def of_scale(output: Mapping[str, Any]) -> float:
@@ -97,17 +97,18 @@ def _exactness(validation: Mapping[str, Any]) -> str:
 
 
 def half_sentence(validation: Mapping[str, Any]) -> str:
-    """How half precision compares with torch's own; empty for a model in float32."""
+    """How half precision compares with the source's own; empty for a model in float32."""
     section = validation.get("low_precision")
     if not section:
         return ""
+    runtime = section.get("runtime", "torch")
     rows = [(finite(r["error"]), finite(r["torch_error"])) for r in section["outputs"]]
     ratios = [a / b for a, b in rows if a is not None and b]
     text = f" In {section['dtype']} its error against float32"
     if not ratios:
-        return f"{text} is within what torch's own run allows."
+        return f"{text} is within what {runtime}'s own run allows."
     return (
-        f"{text} is {short(float(f'{max(ratios):.2g}'))} times that of torch's own run "
+        f"{text} is {short(float(f'{max(ratios):.2g}'))} times that of {runtime}'s own run "
         f"({section.get('factor', 2):g} times is allowed)."
     )
 
@@ -158,9 +159,7 @@ def _add_proof(validation: Mapping[str, Any], add: Any) -> None:
 
 def _fastest(report: Mapping[str, Any]) -> dict[str, Any] | None:
     ratios = (report.get("benchmark") or {}).get("ratios") or []
-    known = [
-        r for r in ratios if finite(r["speedup"]) is not None and r["against"] == "torch eager"
-    ]
+    known = [r for r in ratios if finite(r["speedup"]) is not None and r["against"] in ORIGINALS]
     # The first size speaks for the model; of its MLX rows the faster one.
     first = [r for r in known if r.get("sizes") == known[0].get("sizes")]
     return max(first, key=lambda r: r["speedup"]) if first else None

@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+#: Rows of a benchmark that are the original as it is, which the others are compared with.
+ORIGINALS = ("torch eager", "onnxruntime")
+
 
 def finite(value: Any) -> float | None:
     """A report's number as a float, or ``None`` if it is absent or not finite."""

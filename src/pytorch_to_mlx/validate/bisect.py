@@ -1,42 +1,35 @@
 """Finds where a package parts from its original: the first op, the pass, or the writing of the
 code.
 
-First every op of the unfused graph is run alone on torch's exact inputs. If all are right, the
-passes run one at a time until the graph's outputs part. If they never do, the code or the weights
-are wrong.
+First every op of the unfused graph is run alone on the original's exact inputs. If all are right,
+the passes run one at a time until the graph's outputs part. If they never do, the code or the
+weights are wrong.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
 from pytorch_to_mlx.errors import ConversionError
-from pytorch_to_mlx.graph import Node, Value
+from pytorch_to_mlx.graph import Node
 from pytorch_to_mlx.package.writer import SourceTensors, import_script
 from pytorch_to_mlx.validate import repro
 from pytorch_to_mlx.validate.bisect_passes import first_bad_pass
 from pytorch_to_mlx.validate.code import NotFlat, Runner
 from pytorch_to_mlx.validate.compare import FLOOR, Comparison, compare, is_inexact
-from pytorch_to_mlx.validate.lowered import Lowered, pairs, torch_array
-from pytorch_to_mlx.validate.noise import changed
+from pytorch_to_mlx.validate.lowered import Key, Lowered, lower_source, pairs
+from pytorch_to_mlx.validate.noise import edited
 from pytorch_to_mlx.validate.result import Case, ValidationReport
 from pytorch_to_mlx.validate.subject import Subject, mlx_array
-from pytorch_to_mlx.validate.values import node_values
-
-if TYPE_CHECKING:
-    import torch
-    import torch.fx as fx
 
 MLX_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError)
 # An op may be off by this much of its scale without being suspected; beyond the first, in any case.
 SUSPECT = (1.0, 0.1)  # of the tolerance
-CHOICES = frozenset("argmax argmin argsort sort topk max min kthvalue median mode".split())
 ROUNDING = 1e-5
 
 
@@ -46,15 +39,16 @@ def bisect(report: ValidationReport, subject: Subject, tolerance: float) -> dict
     """
     captured = subject.captured
     assert captured is not None
-    originals: dict[str, torch.Tensor] = {}
+    originals: dict[str, Any] = {}
     with ExitStack() as stack:
         inputs = _failing_inputs(report, subject)
         if inputs is None:
             inputs = subject.examples
             for path, strength in _failing_weights(report):
                 rng = np.random.default_rng(0)
-                originals[path] = captured.tensors[path].detach().clone()
-                stack.enter_context(changed(captured.tensors, [path], strength, rng))
+                if captured.frontend != "onnx":  # whose own tensors stay as they are
+                    originals[path] = captured.tensors[path].detach().clone()
+                stack.enter_context(edited(captured, [path], strength, rng))
         try:
             found = _search(report, subject, inputs, tolerance, originals)
         except (*MLX_ERRORS, ConversionError, AssertionError) as error:
@@ -79,11 +73,11 @@ def _search(
     subject: Subject,
     inputs: dict[str, Any],
     tolerance: float,
-    originals: Mapping[str, torch.Tensor],
+    originals: Mapping[str, Any],
 ) -> dict[str, Any]:
     captured = subject.captured
     assert captured is not None
-    lowered = Lowered(captured, node_values(captured, inputs))
+    lowered = lower_source(captured, inputs)
     capture = _check_capture(subject, lowered, inputs, tolerance)
     if capture is not None:
         return capture
@@ -91,31 +85,16 @@ def _search(
     culprit, unchecked = first_bad_op(lowered, tolerance)
     if culprit is not None:
         node, reason = culprit
-        found = {**place(captured, node), "reason": f"given exact inputs, {reason}"}
+        found = {**lowered.place(node), "reason": f"given exact inputs, {reason}"}
         return {**found, "repro": repro.of_op(subject.package.folder, lowered, node, tolerance)}
     blamed = _blame_pass(subject, lowered, inputs, tolerance, originals)
     tie = explain_tie(lowered) if blamed is None and _only_integers_fail(report) else None
     if tie is not None:
-        return {**place(captured, tie[0]), "reason": tie[1]}
+        return {**lowered.place(tie[0]), "reason": tie[1]}
     found = blamed or {**_blame_writing(subject), "module": module}
     if unchecked:
         found["reason"] += f" (not checked alone: {', '.join(unchecked[:5])})"
     return found
-
-
-def place(captured: Any, node: fx.Node) -> dict[str, Any]:
-    """Op, module path and source line of a source node."""
-    from pytorch_to_mlx.lower.aten._program import op_name
-    from pytorch_to_mlx.validate.layers import module_paths
-
-    if (
-        node.target is operator.getitem
-    ):  # a result picked of several: the op is the one that makes it
-        return place(captured, node.args[0])
-    file, line, _ = captured.source_line(node.meta.get("stack_trace"))
-    paths = module_paths(captured, node)
-    origin = f"{file}:{line}" if file else node.name
-    return {"op": op_name(node.target), "module": paths[-1] if paths else "", "origin": origin}
 
 
 def first_module(report: ValidationReport, tolerance: float) -> str | None:
@@ -131,11 +110,11 @@ def _check_capture(
     want = subject.run_source([inputs])[0]
     got = lowered.expected()
     for index, name in subject.outputs.items():
-        if name in want and index < len(got) and hasattr(got[index], "detach"):
-            found = compare(name, want[name], torch_array(got[index]), tolerance)
+        if name in want and index < len(got) and lowered.is_array(got[index]):
+            found = compare(name, want[name], lowered.array(got[index]), tolerance)
             if not found.ok:
                 reason = (
-                    f"the exported program gives another {name} than the original: {found.reason}"
+                    f"the captured program gives another {name} than the original: {found.reason}"
                 )
                 return {"reason": reason, "stage": "capture"}
     return None
@@ -144,84 +123,62 @@ def _check_capture(
 # -- ops --------------------------------------------------------------------------------------
 
 
-def first_bad_op(
-    lowered: Lowered, tolerance: float
-) -> tuple[tuple[fx.Node, str] | None, list[str]]:
-    """The first source node whose MLX calls leave the tolerance given exact inputs, and why; ops
+def first_bad_op(lowered: Lowered, tolerance: float) -> tuple[tuple[Key, str] | None, list[str]]:
+    """The first source value whose MLX calls leave the tolerance given exact inputs, and why; ops
     that could not be run alone.
     """
-    errors: list[tuple[fx.Node, Comparison]] = []
+    errors: list[tuple[Key, Comparison]] = []
     unchecked: list[str] = []
-    for node in lowered.source_nodes():
-        if _is_random(lowered, node):
+    for key in lowered.source_values():
+        if lowered.is_random(key):
             continue
         try:
-            found = check_op(lowered, node, tolerance)
+            found = check_op(lowered, key, tolerance)
         except NotFlat as error:
             unchecked.append(str(error))
             continue
         except MLX_ERRORS as error:
             reason = f"its MLX calls raise {type(error).__name__}: {error}"
-            found = Comparison(node.name, False, reason)
+            found = Comparison(str(key), False, reason)
         if found is not None:
-            errors.append((node, found))
+            errors.append((key, found))
     for share in SUSPECT:
-        for node, found in errors:
+        for key, found in errors:
             if not found.ok if share == 1.0 else found.relative > share * tolerance:
                 reason = found.reason or f"off by {found.relative:.2g} of scale"
-                return (node, reason), unchecked
+                return (key, reason), unchecked
     return None, unchecked
 
 
-def _is_random(lowered: Lowered, node: fx.Node) -> bool:
-    """Whether torch itself gives something else the second time (dropout that is off does not)."""
-    import torch
-    from torch.utils._pytree import tree_leaves
-
-    if "empty" in str(node.target):
-        return True
-    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
-        return False
-    args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: lowered.torch[n])
-    with torch.no_grad():
-        again = tree_leaves(node.target(*args, **kwargs))
-    first = tree_leaves(lowered.torch[node])
-    tensors = [(a, b) for a, b in zip(first, again, strict=True) if isinstance(a, torch.Tensor)]
-    return not all(torch.allclose(a, b, equal_nan=True) for a, b in tensors)
-
-
-def check_op(lowered: Lowered, node: fx.Node, tolerance: float) -> Comparison | None:
-    """The worst output of one source node's MLX calls on exact inputs; ``None`` where it has
+def check_op(lowered: Lowered, key: Any, tolerance: float) -> Comparison | None:
+    """The worst output of one source value's MLX calls on exact inputs; ``None`` where it has
     none.
     """
     worst: Comparison | None = None
     runner: Runner | None = None
-    for value, actual in pairs(lowered.env[node], lowered.torch.get(node)):
-        if not hasattr(actual, "detach") or not is_used(node, lowered, value):
+    actual = lowered.actual.get(key)
+    folded = lowered.folded(key)
+    if folded is not None and lowered.is_array(actual):
+        return compare(str(key), lowered.array(actual), folded, tolerance)
+    for value, wanted in pairs(lowered.env[key], actual):
+        if not lowered.is_array(wanted) or not lowered.is_used(key, value):
             continue
-        if lowered.source.get(value) is not node:
+        if lowered.source.get(value) != key:
             got = lowered.given_mlx(value)  # another op's result under a new name
         else:
             if runner is None:
-                runner = run_alone(lowered, node)
+                runner = run_alone(lowered, key)
             got = runner.value(value)
-        found = compare(node.name, torch_array(actual), mlx_array(got), tolerance)
+        found = compare(str(key), lowered.array(wanted), mlx_array(got), tolerance)
         if worst is None or (worst.ok and (not found.ok or found.relative > worst.relative)):
             worst = found
     return worst
 
 
-def is_used(node: fx.Node, lowered: Lowered, value: Value) -> bool:
-    """Whether a result matters: single results do, those of a tuple if they are picked."""
-    if isinstance(lowered.env[node], Value):
-        return bool(node.users)
-    return any(lowered.env.get(user) is value and user.users for user in node.users)
-
-
-def run_alone(lowered: Lowered, node: fx.Node) -> Runner:
-    """Runs the nodes that a source node became on torch's exact inputs."""
+def run_alone(lowered: Lowered, key: Any) -> Runner:
+    """Runs the nodes that a source value became on the original's exact inputs."""
     runner = Runner(lowered.captured, lowered.graph, lowered.sizes)
-    for n in needed_nodes(lowered, lowered.groups.get(node.name, [])):
+    for n in needed_nodes(lowered, lowered.groups.get(key, [])):
         for v in n.inputs():
             if not runner.has(v) and v in lowered.given:
                 runner.bind(v, lowered.given_mlx(v))
@@ -230,7 +187,7 @@ def run_alone(lowered: Lowered, node: fx.Node) -> Runner:
 
 
 def needed_nodes(lowered: Lowered, nodes: list[Node]) -> list[Node]:
-    """The nodes and those of other groups whose values torch does not have."""
+    """The nodes and those of other groups whose values the original does not have."""
     inside = {id(n) for n in nodes}
     todo, found = list(nodes), list(nodes)
     while todo:
@@ -252,31 +209,20 @@ def _only_integers_fail(report: ValidationReport) -> bool:
     return bool(failed) and all(o.dtype and not is_inexact(o.dtype) for o in failed)
 
 
-def explain_tie(lowered: Lowered) -> tuple[fx.Node, str] | None:
+def explain_tie(lowered: Lowered) -> tuple[Key, str] | None:
     """A choice between floats (argmax, sort, topk) whose candidates are as good as equal, and why
     it may fall either way. It explains a failure; it does not excuse it.
     """
-    import torch
-
-    for node in lowered.source_nodes():
-        packet = str(node.target).partition("aten.")[2].partition(".")[0]
-        if packet not in CHOICES or not node.all_input_nodes:
+    for key, x, axis in lowered.choices():
+        if x.size < 2:
             continue
-        x = lowered.torch.get(node.all_input_nodes[0])
-        if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.numel() < 2:
-            continue
-        dim = (
-            node.args[1]
-            if packet in ("argmax", "argmin", "max", "min") and len(node.args) > 1
-            else -1
-        )
-        rows = x.movedim(dim, -1) if isinstance(dim, int) and x.ndim else x.flatten()
-        ordered = rows.sort(dim=-1).values
-        gap = float((ordered[..., 1:] - ordered[..., :-1]).min()) if rows.shape[-1] > 1 else 1.0
-        scale = max(float(x.abs().max()), FLOOR)
+        rows = x.reshape(-1) if axis is None or not x.ndim else np.moveaxis(x, axis, -1)
+        ordered = np.sort(rows, axis=-1)
+        gap = float(np.diff(ordered, axis=-1).min()) if rows.shape[-1] > 1 else 1.0
+        scale = max(float(np.abs(x).max()), FLOOR)
         if gap <= ROUNDING * scale:
             apart = f"candidates of this choice are only {gap / scale:.1g} of scale apart"
-            return node, f"every op and pass is right, but {apart}: rounding decides"
+            return key, f"every op and pass is right, but {apart}: rounding decides"
     return None
 
 
@@ -288,7 +234,7 @@ def _blame_pass(
     lowered: Lowered,
     inputs: dict[str, Any],
     tolerance: float,
-    originals: Mapping[str, torch.Tensor],
+    originals: Mapping[str, Any],
 ) -> dict[str, Any] | None:
     try:
         bad = first_bad_pass(lowered, inputs, tolerance, originals)
@@ -300,7 +246,7 @@ def _blame_pass(
         return {"stage": "lowering", "reason": bad.reason}
     found: dict[str, Any] = {"pass": bad.name, "reason": f"the pass {bad.name}: {bad.reason}"}
     if bad.node is not None:
-        found = {**place(subject.captured, bad.node), **found}
+        found = {**lowered.place(bad.node), **found}
         found["repro"] = repro.of_pass(subject.package.folder, lowered, bad, tolerance)
     return found
 

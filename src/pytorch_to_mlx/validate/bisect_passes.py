@@ -5,33 +5,28 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
 from pytorch_to_mlx.graph import Graph, Value
-from pytorch_to_mlx.package import arrays
 from pytorch_to_mlx.passes import pipeline
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.evaluate import weights
 from pytorch_to_mlx.validate.code import NotFlat, Runner, run_graph
 from pytorch_to_mlx.validate.compare import Array, compare
-from pytorch_to_mlx.validate.lowered import Lowered, torch_array
+from pytorch_to_mlx.validate.lowered import Key, Lowered
 from pytorch_to_mlx.validate.subject import mlx_array
-
-if TYPE_CHECKING:
-    import torch
-    import torch.fx as fx
 
 ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError)
 
 
 @dataclass
 class BadPass:
-    """A pass after which the graph's outputs part from torch's.
+    """A pass after which the graph's outputs part from the original's.
 
-    ``node`` is the first source node whose value in the graph is then wrong, ``value`` what
+    ``node`` is the key of the first source value that is then wrong in the graph, ``value`` what
     stands for it, ``axes`` the order of its axes there; ``right`` are values that still agree,
     with theirs.
     """
@@ -39,17 +34,17 @@ class BadPass:
     name: str
     reason: str
     graph: Graph
-    node: fx.Node | None = None
+    node: Key | None = None
     value: Value | None = None
     axes: tuple[int, ...] = ()
-    right: dict[Value, tuple[fx.Node, tuple[int, ...]]] | None = None
+    right: dict[Value, tuple[Key, tuple[int, ...]]] | None = None
 
 
 def first_bad_pass(
     lowered: Lowered,
     inputs: dict[str, Any],
     tolerance: float,
-    originals: Mapping[str, torch.Tensor] | None = None,
+    originals: Mapping[str, Any] | None = None,
 ) -> BadPass | None:
     """Runs the pipeline on the unfused graph (in place); ``None`` where it stays right.
 
@@ -64,9 +59,9 @@ def first_bad_pass(
         reason = f"every op is right alone, the unfused graph as a whole is not: {before}"
         return BadPass("", reason, graph)
     text = str(graph)
-    sound: set[fx.Node] = set(lowered.env)
+    sound: set[Key] = set(lowered.env)
     for name, run in pipeline.passes():
-        with weights(lambda path: _source(lowered, path, originals or {})):
+        with weights(lambda path: lowered.weight(path, originals or {})):
             run(graph, PassReport(name))
         changed = str(graph)
         if changed == text:
@@ -81,21 +76,15 @@ def first_bad_pass(
     return None
 
 
-def _source(lowered: Lowered, path: str, originals: Mapping[str, torch.Tensor]) -> Any:
-    path = lowered.captured.canonical(path)
-    tensor = originals.get(path, lowered.captured.tensors.get(path))
-    return None if tensor is None else arrays.from_torch(tensor)
-
-
 @dataclass
 class _Run:
-    """One run of the graph: why its results are not torch's (``None`` if they are), and the source
-    node of the first that is not.
+    """One run of the graph: why its results are not the original's (``None`` if they are), and the
+    key of the first that is not.
     """
 
     runner: Runner
     reason: str | None = None
-    node: fx.Node | None = None
+    node: Key | None = None
 
 
 def _wrong(lowered: Lowered, graph: Graph, inputs: dict[str, Any], tolerance: float) -> _Run:
@@ -114,45 +103,43 @@ def _wrong(lowered: Lowered, graph: Graph, inputs: dict[str, Any], tolerance: fl
         return _Run(runner, f"the graph raises {type(error).__name__}: {error}")
     sides = zip(lowered.results(), lowered.expected(), results, strict=True)
     for (what, node), want, got in sides:
-        if hasattr(want, "detach"):
-            found = compare("output", torch_array(want), mlx_array(got), tolerance)
+        if lowered.is_array(want):
+            found = compare("output", lowered.array(want), mlx_array(got), tolerance)
             if not found.ok:
                 return _Run(runner, f"{what} part: {found.reason}", node)
     return _Run(runner)
 
 
-def _locate(
-    bad: BadPass, lowered: Lowered, run: _Run, sound: set[fx.Node], tolerance: float
-) -> None:
-    """Fills in the first source node that was right before the pass and is wrong after it."""
+def _locate(bad: BadPass, lowered: Lowered, run: _Run, sound: set[Key], tolerance: float) -> None:
+    """Fills in the first source value that was right before the pass and is wrong after it."""
     bad.right = {}
     for node, value, axes, ok in _values(lowered, run.runner, tolerance):
         if ok:
             bad.right.setdefault(value, (node, axes))
         elif node in sound and bad.node is None:
             bad.node, bad.value, bad.axes = node, value, axes
-    if bad.node is None:  # nothing that torch knows is wrong but the results themselves
-        last = [n for n in lowered.source_nodes() if isinstance(lowered.env[n], Value)]
+    if bad.node is None:  # nothing that the original knows is wrong but the results themselves
+        last = [n for n in lowered.source_values() if isinstance(lowered.env[n], Value)]
         bad.node = run.node or (last[-1] if last else None)
 
 
 def _values(
     lowered: Lowered, runner: Runner, tolerance: float
-) -> list[tuple[fx.Node, Value, tuple[int, ...], bool]]:
-    """Every source node whose value still exists in the graph: the value, the order of its axes,
+) -> list[tuple[Key, Value, tuple[int, ...], bool]]:
+    """Every source value that still exists in the graph: the value, the order of its axes,
     and whether it agrees.
     """
     found = []
-    for node in lowered.source_nodes():
+    for node in lowered.source_values():
         became = lowered.env[node]
-        actual = lowered.torch.get(node)
-        if not isinstance(became, Value) or not hasattr(actual, "detach"):
+        actual = lowered.actual.get(node)
+        if not isinstance(became, Value) or not lowered.is_array(actual):
             continue
         value = lowered.graph.current(became)  # what passes have put in its place
         if not runner.has(value):
             continue
         got = mlx_array(runner.value(value))
-        fit = agreement(torch_array(actual), got, tolerance)
+        fit = agreement(lowered.array(actual), got, tolerance)
         if fit is not None:
             found.append((node, value, *fit))
     return found

@@ -1,6 +1,6 @@
 """Errors module by module: the emitted package's submodules beside the original's.
 
-The original's module outputs are nodes of the captured program; the package's are recorded in
+The original's module outputs are values of the captured program; the package's are recorded in
 place. A module whose output has been fused into a later one (a batch norm folded into the
 convolution before it) is compared with that later one. Axes may be in another order
 (channels-last).
@@ -11,19 +11,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
+from pytorch_to_mlx.errors import ConversionError
 from pytorch_to_mlx.validate.compare import FLOOR
 from pytorch_to_mlx.validate.subject import PackageFailed, Subject, mlx_array
-from pytorch_to_mlx.validate.values import node_values
 
-if TYPE_CHECKING:
-    import torch.fx as fx
-
+ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
 FUSED_REACH = 3  # how many module outputs further a fused one is looked for
 
 
@@ -31,15 +29,20 @@ def compare_layers(subject: Subject, tolerance: float) -> tuple[list[dict[str, A
     """``layers`` of the report in order of execution, and notes."""
     captured = subject.captured
     assert captured is not None
-    ends: dict[fx.Node, list[str]] = {}
-    for path, node in module_outputs(captured).items():
-        ends.setdefault(node, []).append(path)
+    if captured.frontend == "onnx":
+        from pytorch_to_mlx.validate.layers_onnx import module_classes, module_values
+
+        classes = module_classes(captured)
+    else:
+        from pytorch_to_mlx.validate.layers_torch import module_values
+
+        classes = captured.classes
     try:
-        rows = _Rows(record_modules(subject), captured.classes, tolerance)
-        node_values(captured, subject.examples, lambda n, v: rows.add(ends.get(n, ()), v))
+        rows = _Rows(record_modules(subject), classes, tolerance)
+        module_values(captured, subject.examples, rows.add)
     except PackageFailed as error:
         return [], [f"modules are not compared: the package failed: {error}"]
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except (*ERRORS, ConversionError) as error:
         return [], [f"modules are not compared: the program does not run alone: {error}"]
     return rows.finished(), []
 
@@ -53,31 +56,31 @@ class _Rows:
         self.recorded = recorded
         self.classes = classes
         self.tolerance = tolerance
-        self.rows: list[tuple[str, tuple[float, float] | None]] = []
+        self.rows: dict[str, tuple[float, float] | None] = {}
         # Rows beyond the tolerance, and for how many outputs more theirs may be a later one's.
-        self.waiting: dict[int, tuple[np.ndarray, int]] = {}
+        self.waiting: dict[str, tuple[np.ndarray, int]] = {}
 
-    def add(self, paths: Sequence[str], value: Any) -> bool:
-        """One value of the original, the output of some modules; it need not be kept."""
+    def add(self, paths: Sequence[str], value: np.ndarray | None) -> None:
+        """One value of the original, the output of some modules; it need not be kept. Of several
+        outputs of a module the one that fits counts.
+        """
         for path in paths:
             for row, (early, reach) in list(self.waiting.items()):
                 self._try(row, early, reach, value)
             if path in self.recorded:
                 got = self.recorded.pop(path)
-                found = difference(value, got)
-                self.rows.append((path, found))
+                self.rows[path] = found = difference(value, got)
                 if found is None or found[1] > self.tolerance:
-                    self.waiting[len(self.rows) - 1] = (got, FUSED_REACH)
-        return False
+                    self.waiting[path] = (got, FUSED_REACH)
+            elif path in self.rows:
+                self.rows[path] = self.rows.pop(path)  # where its last output is
 
-    def _try(self, row: int, got: np.ndarray, reach: int, value: Any) -> None:
+    def _try(self, row: str, got: np.ndarray, reach: int, value: np.ndarray | None) -> None:
         """Whether a module that was fused into a later one has that one's output."""
-        path, found = self.rows[row]
         later = difference(value, got)
-        best = min([d for d in (found, later) if d is not None], default=None)
+        best = min([d for d in (self.rows[row], later) if d is not None], default=None)
         if best is not None and best[1] <= self.tolerance:
-            found = best
-            self.rows[row] = (path, found)
+            self.rows[row] = best
         if reach == 1:
             del self.waiting[row]
         else:
@@ -86,38 +89,9 @@ class _Rows:
     def finished(self) -> list[dict[str, Any]]:
         return [
             {"path": p, "class": self.classes.get(p), "max_abs": d[0], "relative": d[1]}
-            for p, d in self.rows
+            for p, d in self.rows.items()
             if d is not None
         ]
-
-
-def module_outputs(captured: Any) -> dict[str, fx.Node]:
-    """The last node of every module's first call that later code uses, in order of execution."""
-    found: dict[str, fx.Node] = {}
-    for node in captured.program.graph.nodes:
-        if node.op != "call_function":
-            continue
-        for path in module_paths(captured, node):
-            outside = any(path not in module_paths(captured, user) for user in node.users)
-            if outside and _is_tensor(node):
-                found.pop(path, None)
-                found[path] = node
-    return found
-
-
-def module_paths(captured: Any, node: fx.Node) -> list[str]:
-    """Paths of the modules (first calls only) that a node is in, outermost first."""
-    paths = []
-    for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
-        if path and "@" not in key and not path.startswith("_empty_nn_module_stack"):
-            paths.append(captured.module_path(path))
-    return paths
-
-
-def _is_tensor(node: fx.Node) -> bool:
-    import torch
-
-    return isinstance(node.meta.get("val"), torch.Tensor)
 
 
 # -- the package's side -----------------------------------------------------------------------
@@ -165,22 +139,19 @@ def _recorder(cls: type, path: str, found: dict[str, mx.array]) -> type:
 # -- comparing --------------------------------------------------------------------------------
 
 
-def difference(want: Any, got: np.ndarray) -> tuple[float, float] | None:
+def difference(want: np.ndarray | None, got: np.ndarray) -> tuple[float, float] | None:
     """Largest error, absolute and as a fraction of scale, in the axis order that fits best;
     ``None`` where no order of axes gives the shape, or the values are no floats.
     """
-    import torch
-
-    if not isinstance(want, torch.Tensor) or not want.is_floating_point() or got.dtype.kind != "f":
+    if want is None or want.dtype.kind != "f" or got.dtype.kind != "f":
         return None
-    reference = want.float().numpy()
-    if sorted(reference.shape) != sorted(got.shape) or reference.ndim > 5:
+    if sorted(want.shape) != sorted(got.shape) or want.ndim > 5:
         return None
     best: tuple[float, float] | None = None
-    for axes in itertools.permutations(range(reference.ndim)):
-        if tuple(reference.shape[a] for a in axes) != got.shape:
+    for axes in itertools.permutations(range(want.ndim)):
+        if tuple(want.shape[a] for a in axes) != got.shape:
             continue
-        turned = reference.transpose(axes)
+        turned = want.transpose(axes)
         finite = np.isfinite(turned)
         same = (turned == got) | (np.isnan(turned) & np.isnan(got))
         with np.errstate(invalid="ignore"):  # an infinity and another; not the same, so infinite

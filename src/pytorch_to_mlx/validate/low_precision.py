@@ -1,4 +1,5 @@
-"""Half precision: first the same model in float32 is proven, then errors are judged by torch's own.
+"""Half precision: first the same model in float32 is proven, then errors are judged by those of the
+source's own runtime.
 
 The error of the package against the original in float32 may be at most twice what the original
 itself shows in that precision (plus one rounding of the output), over all cases together: the
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from pytorch_to_mlx.validate.run import Plan
 
 FACTOR = 2.0
-LOW_SHARE = 0.25  # of the budget, for the comparison beside torch's own
+LOW_SHARE = 0.25  # of the budget, for the comparison beside the source's own
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 @dataclass
 class _Errors:
-    """An output's errors against float32 so far, of the package and of torch."""
+    """An output's errors against float32 so far, of the package and of the source."""
 
     package: float = 0.0
     torch: float = 0.0
@@ -45,7 +46,7 @@ class _Errors:
 
 
 def validate_low(subject: Subject, converted: Converted, plan: Plan) -> ValidationReport:
-    """The proof in float32 (its cases come first), then this precision beside torch's own."""
+    """The proof in float32 (its cases come first), then this precision beside the source's own."""
     from pytorch_to_mlx.validate.run import prove
 
     dtype = str(converted.config["dtype"])
@@ -100,7 +101,7 @@ def float32_twin(subject: Subject, converted: Converted, bars: Progress) -> Conv
     return convert_captured(twin, fold_batch_norm=converted.fold_batch_norm, progress=bars)
 
 
-# -- beside torch's own --------------------------------------------------------------------------
+# -- beside the source's own -----------------------------------------------------------------------
 
 
 def judge(
@@ -119,7 +120,9 @@ def judge(
         _measure(subject, case, errors, ignored)
         case.wanted = None
         compared += [case] if case.outputs else []
-    rows = {name: _verdict(name, e, dtype) for name, e in errors.items()}
+    onnx = subject.captured is not None and subject.captured.frontend == "onnx"
+    runtime = "onnxruntime" if onnx else "torch"
+    rows = {name: _verdict(name, e, dtype, runtime) for name, e in errors.items()}
     for case in compared:
         for output in case.outputs:
             row = rows[output.name.partition(" (call ")[0]]
@@ -129,6 +132,7 @@ def judge(
     section = {
         "dtype": dtype,
         "factor": FACTOR,
+        "runtime": runtime,
         "outputs": list(rows.values()),
         "failed": failed,
         "reasons": [f"{n}: {rows[n]['reason']}" for n in failed],
@@ -164,7 +168,7 @@ def _measure(
             if name in ignored:
                 continue
             label = name if len(exact) == 1 else f"{name} (call {k + 1})"
-            # Structure, dtype and non-finite places are torch's in this precision: no values yet.
+            # Structure, dtype and non-finite places are the source's own: no values yet.
             found = compare(label, o[name], p.get(name), math.inf)
             total = errors.setdefault(name, _Errors())
             if found.max_abs is None:
@@ -197,15 +201,15 @@ def _finite_errors(exact: Array, other: Array) -> np.ndarray:
     return np.abs(np.where(np.isfinite(a) & np.isfinite(b), a - b, 0.0)).ravel()
 
 
-def _verdict(name: str, e: _Errors, dtype: str) -> dict[str, Any]:
+def _verdict(name: str, e: _Errors, dtype: str, runtime: str) -> dict[str, Any]:
     floor = EPSILON[dtype] * max(e.scale, FLOOR)
     rms, own_rms = (math.sqrt(s / max(e.count, 1)) for s in (e.package_squares, e.torch_squares))
     allowed = FACTOR * e.torch + floor
     reason = e.reason
     if reason is None and e.package > allowed:
-        reason = f"off by {e.package:.3g} of float32, torch's own {dtype} by {e.torch:.3g}"
+        reason = f"off by {e.package:.3g} of float32, {runtime}'s own {dtype} by {e.torch:.3g}"
     elif reason is None and rms > FACTOR * own_rms + floor / 2:
-        reason = f"off by {rms:.3g} rms of float32, torch's own {dtype} by {own_rms:.3g}"
+        reason = f"off by {rms:.3g} rms of float32, {runtime}'s own {dtype} by {own_rms:.3g}"
     return {
         "name": name,
         "error": e.package,

@@ -1,127 +1,130 @@
-"""The unfused graph of a captured program, with what each source node became and is in torch."""
+"""The unfused graph of a captured program, with what each source value became and is in the
+original: what the search for a fault needs of a frontend.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import sympy
 
-from pytorch_to_mlx.capture.reference import to_output
-from pytorch_to_mlx.graph import Builder, Graph, Node, Value
-from pytorch_to_mlx.graph.ir import RETURN
-from pytorch_to_mlx.lower.aten._program import _Lowering
-from pytorch_to_mlx.package import arrays
+from pytorch_to_mlx.graph import Graph, Node, Value
 from pytorch_to_mlx.validate.code import sizes_of
-from pytorch_to_mlx.validate.compare import STORED, Array
+from pytorch_to_mlx.validate.compare import Array
+from pytorch_to_mlx.validate.inputs import Inputs
 
 if TYPE_CHECKING:
-    import torch.fx as fx
-
     from pytorch_to_mlx.capture.program import Captured
+    from pytorch_to_mlx.validate.repro import SourceSide
+
+#: What the source's values go by: nodes of a torch program, names in an ONNX graph.
+Key: TypeAlias = Hashable
 
 
-class _Recording(_Lowering):
-    """A lowering that remembers what every source node became."""
-
-    def __init__(self, captured: Captured) -> None:
-        super().__init__(captured)
-        self.env: dict[fx.Node, Any] | None = None
-
-    def lower_nodes(self, module: Any, env: dict[fx.Node, Any], builder: Builder) -> None:
-        if self.env is None:
-            self.env = env
-        super().lower_nodes(module, env, builder)
-
-
-class Lowered:
-    """``env`` maps source nodes to values (or tuples of them, or sizes); ``torch`` to their
-    values on one call; ``groups`` to the nodes that each became, by name; ``given`` maps graph
-    values to torch tensors.
+class Lowered(ABC):
+    """``env`` maps keys to values (or tuples of them, or sizes); ``actual`` to what they are on one
+    call of the original; ``groups`` to the nodes that each became; ``given`` maps values of the
+    graph to the original's.
     """
 
-    def __init__(self, captured: Captured, values: dict[fx.Node, Any]) -> None:
-        self.captured = captured
-        lowering = _Recording(captured)
-        self.graph: Graph = lowering.run()
-        assert lowering.env is not None
-        self.env = lowering.env
-        self.torch = values
-        self.groups: dict[str, list[Node]] = {}
-        for node in self.graph.nodes:
-            if node.target != RETURN:
-                self.groups.setdefault(node.origin.name, []).append(node)
+    captured: Captured
+    graph: Graph
+    env: dict[Any, Any]
+    actual: dict[Any, Any]
+    groups: dict[Any, list[Node]]
+
+    def bind(self) -> None:
+        """Fills in ``given``, ``source`` (the key of a value) and ``sizes``."""
         self.given: dict[Value, Any] = {}
-        self.source: dict[Value, fx.Node] = {}
-        for fx_node, became in self.env.items():
-            for value, actual in pairs(became, values.get(fx_node)):
+        self.source: dict[Value, Any] = {}
+        for key, became in self.env.items():
+            for value, actual in pairs(became, self.actual.get(key)):
                 if value not in self.given:
                     self.given[value] = actual
-                    self.source[value] = fx_node
-        # The source node that is a value as a tensor, and that which holds a weight by its path.
-        self.tensor_node: dict[Value, fx.Node] = {}
-        for fx_node, became in self.env.items():
-            if isinstance(became, Value) and hasattr(values.get(fx_node), "detach"):
-                self.tensor_node.setdefault(became, fx_node)
-        self.weight_node = _weight_nodes(captured)
+                    self.source[value] = key
         self.sizes: dict[sympy.Symbol, int] = sizes_of(self.given.items())
-        self._bind_numbers()
 
-    def _bind_numbers(self) -> None:
-        """Sizes that source nodes compute (``sym_size``, items of data)."""
-        for fx_node, became in self.env.items():
-            actual = self.torch.get(fx_node)
-            if isinstance(became, sympy.Symbol) and isinstance(actual, (bool, int, float)):
-                self.sizes.setdefault(became, actual)  # type: ignore[arg-type]
+    # -- values of the original --------------------------------------------------------------------
+
+    @abstractmethod
+    def is_array(self, actual: Any) -> bool:
+        """Whether a value of the original is an array."""
+
+    @abstractmethod
+    def array(self, actual: Any) -> Array:
+        """An array of the original as it is compared: in the dtype that MLX stores."""
+
+    @abstractmethod
+    def to_mlx(self, actual: Any) -> Any:
+        """A value of the original as MLX takes it."""
 
     def given_mlx(self, value: Value) -> Any:
-        """What torch computed for a value, as MLX takes it."""
-        actual = self.given[value]
-        return arrays.from_torch(actual) if hasattr(actual, "detach") else actual
+        """What the original computed for a value, as MLX takes it."""
+        return self.to_mlx(self.given[value])
 
-    def source_nodes(self) -> Iterator[fx.Node]:
-        """The program's calls in order."""
-        for node in self.captured.program.graph.nodes:
-            if node.op == "call_function" and node in self.env:
-                yield node
+    @abstractmethod
+    def weight(self, path: str, originals: Mapping[str, Any]) -> Any:
+        """A weight of the source for the passes; ``originals`` are those that have been changed."""
+
+    # -- the source --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def source_values(self) -> Iterator[Any]:
+        """The keys of what the program computes, in order."""
+
+    @abstractmethod
+    def results(self) -> list[tuple[str, Any]]:
+        """Every result in words, and its key (or a constant)."""
 
     def expected(self) -> list[Any]:
-        """What torch gives for the arguments of the return node: outputs, then new state."""
-        return [self.torch.get(a) if a in self.torch else None for _, a in self.results()]
+        """What the original gives for the arguments of the return node: outputs, then new state."""
+        return [self.actual.get(a) if a in self.actual else None for _, a in self.results()]
 
-    def results(self) -> list[tuple[str, Any]]:
-        """Every result in words, and the source node that computes it (or a constant)."""
-        from torch.export.graph_signature import OutputKind
+    @abstractmethod
+    def is_used(self, key: Any, value: Value) -> bool:
+        """Whether a result matters."""
 
-        program = self.captured.program
-        out = next(n for n in program.graph.nodes if n.op == "output")
-        specs = list(zip(program.graph_signature.output_specs, out.args[0], strict=True))
-        users = [("the outputs", a) for s, a in specs if s.kind == OutputKind.USER_OUTPUT]
-        states: dict[str, Any] = {}
-        for s, a in specs:
-            if s.kind == OutputKind.BUFFER_MUTATION:
-                states[self.captured.canonical(str(s.target))] = a
-        return [*users, *((f"the new values of {path}", a) for path, a in states.items())]
+    @abstractmethod
+    def is_random(self, key: Any) -> bool:
+        """Whether the original itself gives something else the second time."""
+
+    @abstractmethod
+    def place(self, key: Any) -> dict[str, Any]:
+        """``op``, ``module`` path and ``origin`` of a value."""
+
+    @abstractmethod
+    def choices(self) -> Iterator[tuple[Any, np.ndarray, int | None]]:
+        """Choices between floats (argmax, sort, topk): key, candidates, the axis of the choice."""
+
+    def folded(self, key: Any) -> Array | None:
+        """A value that lowering has computed itself; ``None`` for what the graph computes."""
+        return None
+
+    @abstractmethod
+    def script(self) -> SourceSide:
+        """The source's side of a script that shows a fault."""
 
 
-def _weight_nodes(captured: Captured) -> dict[str, fx.Node]:
-    program = captured.program
-    nodes = [n for n in program.graph.nodes if n.op == "placeholder"]
-    specs = zip(nodes, program.graph_signature.input_specs, strict=True)
-    return {captured.canonical(str(s.target)): n for n, s in specs if s.target is not None}
+def lower_source(captured: Captured, inputs: Inputs) -> Lowered:
+    """The unfused graph beside the original's values at the inputs."""
+    if captured.frontend == "onnx":
+        from pytorch_to_mlx.validate.lowered_onnx import OnnxLowered
+
+        return OnnxLowered(captured, inputs)
+    from pytorch_to_mlx.validate.lowered_torch import TorchLowered
+    from pytorch_to_mlx.validate.values import node_values
+
+    return TorchLowered(captured, node_values(captured, inputs))
 
 
 def pairs(became: Any, actual: Any) -> Iterator[tuple[Value, Any]]:
-    """Values of the graph with what they are in torch."""
+    """Values of the graph with what they are in the original."""
     if isinstance(became, Value):
         if actual is not None:
             yield became, actual
     elif isinstance(became, (tuple, list)) and isinstance(actual, (tuple, list)):
         for b, a in zip(became, actual, strict=False):  # unused results may be missing
             yield from pairs(b, a)
-
-
-def torch_array(tensor: Any) -> Array:
-    """A torch value as it is compared: in the dtype that MLX stores."""
-    out = to_output("", tensor)
-    return Array(out.array, STORED.get(out.dtype, out.dtype))

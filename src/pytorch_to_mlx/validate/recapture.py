@@ -69,7 +69,10 @@ def capture_onnx(
     from pytorch_to_mlx.lower.onnx._program import lower_model
 
     static = not package.config["dims"].get("symbols")
-    captured = capture_model(model, args, kwargs, static=static)
+    wanted = package.config["dtype"]
+    dtype = wanted if wanted in (*LOW, "float32") else None
+    fold = (package.config.get("folded") or {}).get("limit")
+    captured = capture_model(model, args, kwargs, static=static, dtype=dtype, fold=fold)
     lower_model(captured)
     return captured
 

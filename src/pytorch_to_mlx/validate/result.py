@@ -113,7 +113,8 @@ def _half(section: dict[str, Any] | None) -> list[str]:
     """A line an output: its error in half precision beside the limit."""
     return [
         f"{row['name']}: {section['dtype']} off by {row['error']:.2g} of float32, "
-        f"{row['allowed']:.2g} allowed (torch's own: {row['torch_error']:.2g})"
+        f"{row['allowed']:.2g} allowed "
+        f"({section.get('runtime', 'torch')}'s own: {row['torch_error']:.2g})"
         for row in (section or {}).get("outputs", ())
         if section is not None
     ]

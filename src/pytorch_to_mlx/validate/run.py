@@ -24,9 +24,6 @@ LOW = ("float16", "bfloat16")
 CASES_SHARE = 0.6  # of the budget; the rest is for modules and weights
 
 
-NO_SEARCH = "an ONNX model has no modules to compare one by one, and a fault is not searched for"
-
-
 @dataclass(frozen=True)
 class Plan:
     """What ``validate`` was asked; the tolerance is a float32 error as a fraction of scale."""
@@ -100,6 +97,10 @@ def validate(
             report = validate_low(subject, converted, plan)
         else:
             report = prove(subject, converted, plan)
+        if captured.folded:
+            from pytorch_to_mlx.validate.folded import judge_folding
+
+            judge_folding(report, subject, plan)
         report.budget = clock.to_dict()
         if quick:
             report.notes.append("a quick proof: no edge values, weights or modules were compared")
@@ -146,16 +147,11 @@ def prove(subject: Subject, converted: Converted, plan: Plan) -> ValidationRepor
         report.notes.append(random_ops.skipped(ignored, subject.outputs.values()))
     elif not plan.quick:
         _look_inside(report, subject, plan, given)
-    if not report.passed and not ignored and not of_onnx(subject):
+    if not report.passed and not ignored:
         with plan.bars.stage("bisect"):
             report.bisect = bisect.bisect(report, subject, plan.tolerance)
     converted.report["plots"] = plots.plots_of(given, ignored)
     return report
-
-
-def of_onnx(subject: Subject) -> bool:
-    """Whether the original is an ONNX graph."""
-    return subject.captured is not None and subject.captured.frontend == "onnx"
 
 
 def _look_inside(
@@ -165,9 +161,7 @@ def _look_inside(
     from pytorch_to_mlx.validate import layers, perturb
 
     run = 0.0 if given is None else given.seconds
-    if of_onnx(subject):
-        report.notes.append(NO_SEARCH)
-    elif plan.budget.take("modules one by one", 2 * run):
+    if plan.budget.take("modules one by one", 2 * run):
         with plan.bars.stage("compare modules"):
             report.layers, notes = layers.compare_layers(subject, plan.tolerance)
             report.notes += notes

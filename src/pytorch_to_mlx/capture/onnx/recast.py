@@ -10,7 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 from pytorch_to_mlx.errors import CaptureError
 
-_TYPES = {
+TYPES = {
     "float16": TensorProto.FLOAT16,
     "bfloat16": TensorProto.BFLOAT16,
     "float32": TensorProto.FLOAT,
@@ -26,10 +26,10 @@ def recast_model(model: onnx.ModelProto, dtype: str) -> onnx.ModelProto:
     Raises:
         CaptureError: the dtype is none of float16, bfloat16, float32, float64.
     """
-    if dtype not in _TYPES:
+    if dtype not in TYPES:
         raise CaptureError(f"an ONNX model cannot be run in {dtype}")
-    target = _TYPES[dtype]
-    table = dict.fromkeys(_TYPES.values(), target)
+    target = TYPES[dtype]
+    table = dict.fromkeys(TYPES.values(), target)
     out = onnx.ModelProto()
     out.CopyFrom(model)
     for function in out.functions:
@@ -85,5 +85,16 @@ def _tensor(tensor: TensorProto, table: Mapping[int, int]) -> None:
     number = table.get(tensor.data_type, tensor.data_type)
     if number == tensor.data_type:
         return
-    array = numpy_helper.to_array(tensor).astype(onnx.helper.tensor_dtype_to_np_dtype(number))
+    name = {v: k for k, v in TYPES.items()}[number]
+    array = clamped(numpy_helper.to_array(tensor), name)
+    array = array.astype(onnx.helper.tensor_dtype_to_np_dtype(number))
     tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def clamped(array: np.ndarray, dtype: str) -> np.ndarray:
+    """The array with what is finite but beyond ``dtype`` at that type's bounds: the lowest float32
+    that masks are made of must not become an infinity."""
+    if dtype != "float16":
+        return array
+    top = np.asarray(65504, array.dtype)
+    return np.where(np.isfinite(array), np.clip(array, -top, top), array)

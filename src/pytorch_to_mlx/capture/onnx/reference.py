@@ -57,26 +57,28 @@ class OnnxReference:
     def sequence(self, calls: Sequence[Mapping[str, Any]]) -> list[list[ReferenceOutput]]:
         """The flat outputs of several calls; ONNX models hold no state."""
         run = self.runner()
-        return [self._outputs(run(self.feed(inputs))) for inputs in calls]
+        return [self.outputs(run(self.feed(inputs))) for inputs in calls]
 
     def runner(self) -> Run:
         """A function of a feed; kept while the model's tensors are as in the file."""
         if self.program.edited:
-            return start(self._recast(with_tensors(self._model(), self.program)))
+            return start(self.recast(with_tensors(self.model(), self.program)))
         if self._plain is None:
-            self._plain = start(self._loadable())
+            self._plain = start(self.loadable())
         return self._plain
 
-    def _loadable(self) -> str | onnx.ModelProto:
+    def loadable(self) -> str | onnx.ModelProto:
         """A path where the file is all there is to it: onnxruntime maps its data."""
         if self.dtype is None and not isinstance(self.source, onnx.ModelProto):
             return str(self.source)
-        return self._recast(with_tensors(self._model(), self.program))
+        return self.recast(with_tensors(self.model(), self.program))
 
-    def _recast(self, model: onnx.ModelProto) -> onnx.ModelProto:
+    def recast(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """A model in the precision of this reference."""
         return model if self.dtype is None else recast_model(model, self.dtype)
 
-    def _model(self) -> onnx.ModelProto:
+    def model(self) -> onnx.ModelProto:
+        """The model as it was given, its external tensors not read."""
         if self._plain_ir is None:
             model = self.source
             if not isinstance(model, onnx.ModelProto):
@@ -98,7 +100,8 @@ class OnnxReference:
     def _fed(self) -> Iterator[Input]:
         return (s for s in self.program.inputs if any(True for _ in s.tree.leaves()))
 
-    def _outputs(self, results: Sequence[Any]) -> list[ReferenceOutput]:
+    def outputs(self, results: Sequence[Any]) -> list[ReferenceOutput]:
+        """A run's results, flat."""
         names = [o.name for o in self.program.model.graph.output]
         return [
             leaf
@@ -124,14 +127,19 @@ def _leaves(name: str, value: Any) -> Iterator[ReferenceOutput]:
         for i, item in enumerate(value):
             yield from _leaves(f"{name}.{i}", item)
         return
+    array, dtype = stored_form(value)
+    yield ReferenceOutput(name, array, dtype)
+
+
+def stored_form(value: Any) -> tuple[np.ndarray, str]:
+    """An array as MLX stores its element type (bfloat16 as float32), and that dtype's name."""
     array = np.asarray(value)
     dtype = array.dtype.name
     if dtype in _STORED:
         array = array.astype(_STORED[dtype])
     elif dtype == "bfloat16" or dtype.startswith(("float8", "float4")):
         array = array.astype(np.float32)
-    kept = dtype if dtype == "bfloat16" else array.dtype.name
-    yield ReferenceOutput(name, array, kept)
+    return array, dtype if dtype == "bfloat16" else array.dtype.name
 
 
 # -- running ---------------------------------------------------------------------------------------
@@ -160,13 +168,13 @@ def start(model: str | onnx.ModelProto) -> Run:
         ) from error
 
 
-def _by_onnxruntime(model: str | onnx.ModelProto, *, optimised: bool = False) -> Run:
+def _by_onnxruntime(model: str | onnx.ModelProto) -> Run:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    if not optimised:  # as written: its own fusions change the rounding
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # As written: its own fusions change the rounding.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     given = model if isinstance(model, str) else model.SerializeToString()
     session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     return lambda feed: session.run(None, feed)
@@ -186,16 +194,20 @@ def set_seed(seed: int) -> None:
     seeded(seed)
 
 
-def timed_runner(reference: OnnxReference) -> Run:
-    """The model as onnxruntime runs it at its best, for timings."""
-    return _by_onnxruntime(reference._loadable(), optimised=True)
-
-
 def _line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
 
 
 # -- other tensors ---------------------------------------------------------------------------------
+
+
+def whole_model(reference: OnnxReference, model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of the reference's program with its tensors inside, in the reference's precision.
+
+    Raises:
+        CaptureError: it is too large for that.
+    """
+    return reference.recast(with_tensors(model, reference.program))
 
 
 def with_tensors(model: onnx.ModelProto, program: OnnxProgram) -> onnx.ModelProto:
@@ -230,4 +242,4 @@ def tensor_holders(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorPro
                     yield node.output[0], a.t
 
 
-__all__ = ["OnnxReference", "set_seed", "start", "tensor_holders", "timed_runner"]
+__all__ = ["OnnxReference", "set_seed", "start", "tensor_holders", "whole_model"]

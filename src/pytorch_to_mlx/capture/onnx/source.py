@@ -12,11 +12,13 @@ import numpy as np
 import onnx
 
 from pytorch_to_mlx.capture.onnx.capture import capture_onnx
+from pytorch_to_mlx.capture.onnx.cast import cast_model
 from pytorch_to_mlx.capture.onnx.examples import accepted
+from pytorch_to_mlx.capture.onnx.fold import fold_quantized
 from pytorch_to_mlx.capture.onnx.load import read_model
 from pytorch_to_mlx.capture.onnx.program import OnnxProgram
 from pytorch_to_mlx.capture.onnx.recast import recast_model
-from pytorch_to_mlx.capture.onnx.reference import OnnxReference
+from pytorch_to_mlx.capture.onnx.reference import OnnxReference, with_tensors
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.reference import ReferenceOutput
 from pytorch_to_mlx.errors import CaptureError, InputError
@@ -32,22 +34,21 @@ def capture_source(
     kwargs: Mapping[str, Any] | None,
     dynamic_shapes: Any,
     dtype: str | None,
+    fold: float | None = None,
 ) -> Captured:
     """:func:`capture_model` for the options of a conversion.
 
     Raises:
         InputError: an option is not for ONNX models.
     """
-    if dtype is not None:
-        raise InputError(
-            "an ONNX model keeps its dtypes", hint="leave dtype out, and cast the package's weights"
-        )
     if dynamic_shapes not in ("auto", None):
         raise InputError(
             "an ONNX model says itself which sizes vary",
             hint="leave the sizes out, or fix them all",
         )
-    return capture_model(source, args, kwargs, static=dynamic_shapes is None)
+    return capture_model(
+        source, args, kwargs, static=dynamic_shapes is None, dtype=dtype, fold=fold
+    )
 
 
 def capture_model(
@@ -56,9 +57,13 @@ def capture_model(
     kwargs: Mapping[str, Any] | None = None,
     *,
     static: bool = False,
+    dtype: str | None = None,
+    fold: float | None = None,
 ) -> Captured:
     """Captures a model at the given inputs (positional, or by the model's names for them), else at
-    drawn ones. ``static`` fixes every size to the examples'.
+    drawn ones. ``static`` fixes every size to the examples'; ``dtype`` captures a copy of the model
+    in that precision; ``fold`` one whose products take its 8-bit weights as they are, and is the
+    limit of what that may move the outputs by.
 
     Raises:
         SourceError, InputError, CaptureError: by what is wrong.
@@ -66,11 +71,52 @@ def capture_model(
     model, _ = read_model(source)
     given = named_inputs(model, args, kwargs or {})
     captured = _at(source, given)
+    folded: dict[str, Any] = {}
+    written: Any = None
+    if fold is not None:
+        written = captured.reference()
+        source, folded = _fold(captured, fold)
+        captured = _at(source, given, name=captured.name)
+    if dtype is not None and (cast := _cast(captured, dtype)) is not None:
+        source = cast
+        captured = _at(source, given, name=captured.name)
     if static:
         sized = _examples(captured, given)[0]
-        captured = _at(source, given, _fixed(captured, sized))
+        captured = _at(source, given, _fixed(captured, sized), captured.name)
     _examples(captured, given)
+    if written is not None:
+        captured.folded, captured.as_written = folded, written
+        written.examples = captured.example_inputs
     return captured
+
+
+def _fold(captured: Captured, limit: float) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """The captured model with its 8-bit products folded, and what was.
+
+    Raises:
+        InputError: there is none.
+    """
+    program: OnnxProgram = captured.program
+    found = fold_quantized(with_tensors(program.model, program))
+    if not found.folded:
+        some = "; ".join(f"{n}: {why}" for n, why in list(found.left.items())[:4])
+        raise InputError(
+            f"the model has no product by 8-bit weights that MLX could take ({some or 'none'})",
+            hint="leave quantize='source' out: it is converted as written",
+        )
+    return found.model, {"limit": limit, "products": found.folded, "left": found.left}
+
+
+def _cast(captured: Captured, dtype: str) -> onnx.ModelProto | None:
+    """The captured model with its tensors inside, in ``dtype``; ``None`` where it is that already.
+
+    Raises:
+        CaptureError: it is too large, or ONNX has no such model.
+    """
+    program: OnnxProgram = captured.program
+    if captured_dtype(program) == dtype:
+        return None
+    return cast_model(with_tensors(program.model, program), dtype)
 
 
 def _at(
@@ -98,10 +144,8 @@ def _at(
 
 def widened(captured: Captured) -> Captured:
     """The same model in float32, at the same example inputs."""
-    from pytorch_to_mlx.capture.onnx.reference import with_tensors
-
     reference: Any = captured.reference()
-    model = recast_model(with_tensors(reference._model(), captured.program), "float32")
+    model = recast_model(with_tensors(reference.model(), captured.program), "float32")
     twin = _at(model, {}, name=captured.name)
     twin.example_inputs.update(captured.example_inputs)
     twin.example_outputs = twin.reference()()

@@ -11,6 +11,7 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import is_complex
+from pytorch_to_mlx.ops import activations as ops
 
 
 @lowers("aten.relu.default")
@@ -189,7 +190,9 @@ def log_softmax_of(x: Value, dim: int) -> Value:
         return x - x
     if _half(x):
         return log_softmax_of(x.astype(DType("float32")), dim).astype(DType(str(x.dtype)))
-    return call(nn.log_softmax, x, axis=dim)
+    # Not nn.log_softmax: MLX 0.32 compiles it without shapes, and when a size changes it writes out
+    # of bounds.
+    return call(ops.log_softmax, x, axis=dim)
 
 
 @lowers("aten.softmax.int")

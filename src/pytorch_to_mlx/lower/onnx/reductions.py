@@ -21,6 +21,7 @@ from pytorch_to_mlx.lower.onnx._common import (
     getitem,
     is_float,
 )
+from pytorch_to_mlx.ops.activations import log_softmax
 from pytorch_to_mlx.ops.empty import logsumexp_of_any, max_of_any, min_of_any
 from pytorch_to_mlx.ops.ordering import sorted_first
 
@@ -176,7 +177,7 @@ def _softmax(x: Value, axis: int) -> Value:
 
 
 def _log_softmax(x: Value, axis: int) -> Value:
-    return call("nn.log_softmax", x, axis=axis)
+    return call(log_softmax, x, axis=axis)  # not nn.log_softmax, which breaks when a size changes
 
 
 def _hardmax(x: Value, axis: int) -> Value:

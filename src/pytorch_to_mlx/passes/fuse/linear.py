@@ -11,7 +11,8 @@ Result::
     %2 = ops.linear(%1, @weight, @bias)
 
 Also ``x @ w`` with the weight as it is stored (Hugging Face's Conv1D): ``w.T`` is folded at
-conversion. Reshapes that only flatten the leading axes around the product are dropped.
+conversion. Reshapes that only flatten the leading axes around the product are dropped. Products by
+codes in blocks get their biases in the same way.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from pytorch_to_mlx.passes.match import (
     weight_only,
     weights_of,
 )
+
+#: Products that take a bias as one more argument, and how many they have without it.
+_BARE = {"ops.linear": 2, "ops.matmul_of_blocks": 6}
 
 
 def run(graph: Graph, report: PassReport) -> None:
@@ -55,13 +59,15 @@ def run(graph: Graph, report: PassReport) -> None:
 
     def bias(node: Node) -> Value | None:
         for y, b in pairs(node):
-            made = produced_by(y, "ops.linear")
-            if made is None or len(made.args) != 2 or not single_use(y) or not is_array(b):
+            made = produced_by(y, *_BARE)
+            if made is None or len(made.args) != _BARE[made.target] or not single_use(y):
+                continue
+            if not is_array(b):
                 continue
             if b.dtype != y.dtype or not weight_only(b, weights):
                 continue
             if same_shape(b.dims, y.dims[-1:]):
-                return call("ops.linear", *made.args, b)
+                return call(made.target, *made.args, b)
         return None
 
     apply(graph, report, ("mx.matmul",), multiplied)

@@ -138,7 +138,7 @@ ALONG_AXIS = frozenset(
         "repeat",
         "roll",
     ]
-) | {"nn.glu", "nn.log_softmax"}
+) | {"nn.glu", "nn.log_softmax", "ops.log_softmax"}
 # The axis where none is given; it is left out where it is this one.
 DEFAULT_AXIS = {"nn.glu": -1}
 
