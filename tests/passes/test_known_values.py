@@ -90,3 +90,36 @@ def test_passes_reach_into_branches():
     run_pass(graph, identity.run, cse.run, dead_code.run)
     for sub in branches.values():
         assert [n.target for n in sub.nodes] == ["mx.sin", "mx.add", RETURN]
+
+
+def test_places_in_order_are_the_array():
+    """As exporters write ``mask[batch_index, position]``."""
+
+    def grid(*sizes):
+        whole = (*sizes, 1)
+        rows = call("mx.arange", B, dtype=I64).reshape(B, 1, 1)
+        columns = call("mx.arange", T, dtype=I64).reshape(1, 1, T)
+        return [call("mx.broadcast_to", v.reshape(*v.dims, 1), whole) for v in (rows, columns)]
+
+    def fn(x):
+        places = call("mx.concatenate", tuple(grid(B, 1, T)), axis=-1)
+        flat = call("mx.arange", B * T, dtype=I64).reshape(B, 1, T)
+        rows = call("mx.take", x.reshape(B * T, 4), flat, axis=0)
+        return call("ops.gather_nd", x, places), rows
+
+    graph = build(fn, SPEC)
+    check(graph, PASSES, [X])
+    assert "ops.gather_nd" not in targets(graph)
+    assert "mx.take" not in targets(graph)
+
+
+def test_places_in_another_order_stay():
+    def fn(x):
+        columns = 1 - call("mx.arange", 2, dtype=I64).reshape(1, 2, 1)
+        rows = call("mx.broadcast_to", call("mx.arange", B, dtype=I64).reshape(B, 1, 1), (B, 2, 1))
+        turned = call("mx.broadcast_to", columns, (B, 2, 1))
+        return call("ops.gather_nd", x, call("mx.concatenate", (rows, turned), axis=-1))
+
+    graph = build(fn, SPEC)
+    check(graph, PASSES, [X])
+    assert "ops.gather_nd" in targets(graph)

@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import sympy
+
 from pytorch_to_mlx.codegen import forms
 from pytorch_to_mlx.codegen.expressions import callee, name
-from pytorch_to_mlx.codegen.queries import width
+from pytorch_to_mlx.codegen.queries import last_node, width
+from pytorch_to_mlx.codegen.regions import Region
 from pytorch_to_mlx.errors import CodegenError
 from pytorch_to_mlx.graph import Graph, Node, Value
-from pytorch_to_mlx.graph.ir import IF, SCAN, WHILE
+from pytorch_to_mlx.graph.ir import IF, REQUIRE, SCAN, WHILE
 
 if TYPE_CHECKING:
     from pytorch_to_mlx.codegen.methods import MethodWriter
@@ -36,7 +39,7 @@ class ControlFlow:
         Raises:
             CodegenError: the node's kind is unknown.
         """
-        kinds = {IF: self._if, WHILE: self._while, SCAN: self._for}
+        kinds = {IF: self._if, WHILE: self._while, SCAN: self._for, REQUIRE: self._require}
         if node.target not in kinds:
             raise CodegenError(
                 f"{node.target} has no written form", op=node.origin.op, origin=str(node.origin)
@@ -53,12 +56,25 @@ class ControlFlow:
             sub = node.subgraphs[key]
             with self._block() as statements:
                 self._nodes(sub)
-                self._store(
-                    [self._target(v) for v in node.outputs], [self._arg(a) for a in sub.ret.args]
-                )
+                targets = [self._target(v) for v in node.outputs]
+                results = [self._arg(a) for a in sub.ret.args]
+                if not _assigned_by_last(statements, results, targets):
+                    self._store(targets, results)
             branches.append(statements or [ast.Pass()])
         self._declare(node, node.outputs)
         self.writer.statements.append(ast.If(condition, branches[0], branches[1]))
+
+    def _require(self, node: Node) -> None:
+        """Raises at sizes that the code is not for."""
+        (relation,) = node.args
+        message: ast.expr = ast.Constant("this model was converted for other sizes")
+        if isinstance(relation, sympy.Eq) and relation.rhs.is_Integer:
+            size = ast.FormattedValue(self._arg(relation.lhs), -1)
+            wanted = ast.Constant(f", where this model was converted for {relation.rhs}")
+            message = ast.JoinedStr([ast.Constant("a size of "), size, wanted])
+        error = ast.Call(name("ValueError"), [message], [])
+        raising: list[ast.stmt] = [ast.Raise(error)]
+        self.writer.statements.append(ast.If(self._arg(sympy.Not(relation)), raising, []))
 
     def _while(self, node: Node) -> None:
         self._declare(node, node.outputs)
@@ -149,14 +165,18 @@ class ControlFlow:
 
     def _nodes(self, sub: Graph) -> None:
         members = set(sub.nodes)
-        for node in sub.nodes[:-1]:
+        for node in self.writer.region.branches.get(sub, sub.nodes[:-1]):
+            if isinstance(node, Region):
+                call = self.writer.region_call(node)
+                self.writer.assign(node.outputs, call, last_node(node), region=node)
+                continue
             expression = self.writer.expression(node)
             if expression is None:
                 continue
             if self._inlines(node, expression, members):
                 self.writer.env[node.output] = expression
             else:
-                self.writer._assign(node.outputs, expression, node)
+                self.writer.assign(node.outputs, expression, node)
 
     def _inlines(self, node: Node, expression: ast.expr, members: set[Node]) -> bool:
         if len(node.outputs) != 1 or forms.is_random(node.target):
@@ -189,6 +209,20 @@ class ControlFlow:
             self.writer.statements.append(
                 _assign([ast.Tuple(targets, ast.Store())], ast.Tuple(values, ast.Load()))
             )
+
+
+def _assigned_by_last(
+    statements: list[ast.stmt], results: list[ast.expr], targets: list[ast.expr]
+) -> bool:
+    """Lets the last statement assign to the targets where it makes just these results."""
+    last = statements[-1] if statements else None
+    if not isinstance(last, ast.Assign) or not results:
+        return False
+    made = last.targets[0].elts if isinstance(last.targets[0], ast.Tuple) else last.targets
+    if [ast.unparse(m) for m in made] != [ast.unparse(r) for r in results]:
+        return False
+    last.targets = [targets[0] if len(targets) == 1 else ast.Tuple(targets, ast.Store())]
+    return True
 
 
 def _assign(targets: list[ast.expr], value: ast.expr) -> ast.Assign:

@@ -157,6 +157,8 @@ class Renderer:
             items.pop()
         if not items:
             items = [ast.Constant(...)]
+        if len(items) > 2 and all(_is_full_slice(i) for i in items[:-1]):
+            items = [ast.Constant(...), items[-1]] if len(items) == node.args[0].ndim else items
         key = items[0] if len(items) == 1 else ast.Tuple(items, ast.Load())
         return ast.Subscript(self.arg(node.args[0]), key, ast.Load())
 
@@ -267,10 +269,10 @@ def constant(a: Any) -> ast.expr:
 
 
 def root_of(scale: Any) -> ast.expr:
-    """``64**-0.5`` where a scale is that (or ``1 / sqrt(64)``); else the number."""
+    """``64**-0.5`` where a scale is that, in float32 at least; else the number."""
     if isinstance(scale, float) and 0 < scale < 1:
         size = round(scale**-2)
-        if math.isclose(size**-0.5, scale, rel_tol=4e-16):
+        if np.float32(size**-0.5) == np.float32(scale):
             return ast.BinOp(ast.Constant(size), ast.Pow(), ast.Constant(-0.5))
     return constant(scale)
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pytorch_to_mlx.codegen.branches import place_branches
 from pytorch_to_mlx.codegen.hoist import hoist_input_layout, hoist_shared
 from pytorch_to_mlx.codegen.names import identifier
 from pytorch_to_mlx.graph import Frame, Graph, Node, Param, Value
@@ -84,7 +85,12 @@ def find_homes(graph: Graph, containers: Containers) -> Homes:
     plain = {path: p for path, p in used.items() if id(p) not in in_layers}
     plain.update({path: graph.params[path] for path in graph.states if path in graph.params})
     _hoist_lone_weights(graph, layer_of, layers, plain)
-    frames = {n: containers.cut(n, _reachable(n, graph, layer_of, layers)) for n in graph.nodes}
+
+    def reach(node: Node) -> tuple[Frame, ...]:
+        return containers.cut(node, _reachable(node, graph, layer_of, layers))
+
+    frames = {n: reach(n) for n in graph.nodes}
+    place_branches(graph, frames, layer_of, reach)
     lists, sequences = _dissolve(frames, layers, plain, containers.paths)
     _unwrap_single(graph, layer_of, layers, lists)
     hoist_input_layout(graph, frames)

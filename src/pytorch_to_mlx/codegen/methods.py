@@ -32,8 +32,10 @@ from pytorch_to_mlx.codegen.size_names import names_in
 from pytorch_to_mlx.codegen.sizes import Sizes, asked_sizes
 from pytorch_to_mlx.codegen.source_names import assigned_names, enclosing_class
 from pytorch_to_mlx.graph import Node, Tree, Value
+from pytorch_to_mlx.graph.ir import IF, REQUIRE
 
 MAX_IN_DICT = 70  # of a value in a dict that is returned
+MAX_CONDITION = 50
 
 
 class MethodWriter:
@@ -120,13 +122,13 @@ class MethodWriter:
                 node, node.output, None
             )
             return
-        self._assign(node.outputs, expression, node)
+        self.assign(node.outputs, expression, node)
 
     def expression(self, node: Node) -> ast.expr | None:
         """A call as an expression; None for control flow and host values, which are written as
         statements.
         """
-        if node.subgraphs:
+        if node.subgraphs or node.target == REQUIRE:
             ControlFlow(self).write(node)
             return None
         if node.target.startswith("ops."):
@@ -158,30 +160,33 @@ class MethodWriter:
         v = node.output
         kind = {"int": "int", "float": "float", "bool": "bool"}[v.kind]
         call = ast.Call(ast.Attribute(self.renderer.arg(node.args[0]), "item", ast.Load()), [], [])
-        self._assign([v], ast.Call(name(kind), [call], []), node)
+        self.assign([v], ast.Call(name(kind), [call], []), node)
         self.wanted[f"_v{v.id}"] = base_name(v, node) or ("flag" if kind == "bool" else "count")
         if isinstance(v.symbol, sympy.Symbol):
             self.sizes.bind(v.symbol, f"_v{v.id}")
 
     def _call_region(self, child: Region, at: int) -> None:
-        method = self.context.methods[child]
+        expression = self.region_call(child)
+        in_list = isinstance(self.self_path(child.frame.path), ast.Subscript)
+        if len(child.outputs) == 1 and not in_list and self._inlines(child, expression, at):
+            self.env[child.outputs[0]] = expression
+            return
+        self.assign(child.outputs, expression, last_node(child), region=child)
+
+    def region_call(self, child: Region) -> ast.expr:
+        """The call of another module."""
         function: ast.expr = self.self_path(child.frame.path)
-        in_list = isinstance(function, ast.Subscript)
         called = self.context.method_names.get(child, "__call__")
         if called != "__call__":
             function = ast.Attribute(function, called, ast.Load())
         args = [self.value(v) for v in child.inputs]
-        args += [self.sizes.expression(e) for e in method.extra]
+        args += [self.sizes.expression(e) for e in self.context.methods[child].extra]
         expression = ast.Call(function, args, [])
         expression.__dict__["paths"] = (child.frame.path,)
-        expression.__dict__["arguments"] = tuple(method.arguments)
-        node = last_node(child)
-        if len(child.outputs) == 1 and not in_list and self._inlines(child, expression, at):
-            self.env[child.outputs[0]] = expression
-            return
-        self._assign(child.outputs, expression, node, region=child)
+        expression.__dict__["arguments"] = tuple(self.context.methods[child].arguments)
+        return expression
 
-    def _assign(
+    def assign(
         self, outputs: list[Value], e: ast.expr, node: Node | None, region: Region | None = None
     ) -> None:
         if not outputs:
@@ -218,6 +223,8 @@ class MethodWriter:
         )
         for source in sources:
             wanted = self.wanted.get(f"_v{source.id}")
+            if wanted == "mask":
+                continue
             if wanted and source.kind == "array" and source.dtype == v.dtype and len(sources) <= 2:
                 return wanted
         return "x"
@@ -244,6 +251,8 @@ class MethodWriter:
                 and not self.context.graph.states
                 and (not in_dict or width(expression) <= MAX_IN_DICT)
             )
+        if isinstance(user, Node) and user.target == IF and user.args[0] is value:
+            return width(expression) <= MAX_CONDITION
         if isinstance(user, Node) and (
             user.subgraphs or (len(user.outputs) > 1 and width(expression) > 40)
         ):

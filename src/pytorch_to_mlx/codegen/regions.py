@@ -19,7 +19,8 @@ import sympy
 from pytorch_to_mlx.codegen.forms import is_random
 from pytorch_to_mlx.codegen.homes import Homes, is_ancestor
 from pytorch_to_mlx.graph import Frame, Graph, Node, Value
-from pytorch_to_mlx.graph.ir import RETURN
+from pytorch_to_mlx.graph.dims import free_symbols
+from pytorch_to_mlx.graph.ir import IF, RETURN
 
 Item = Union[Node, "Region"]
 
@@ -32,6 +33,7 @@ class Region:
     items: list[Item] = field(default_factory=list)
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
+    branches: dict[Graph, list[Item]] = field(default_factory=dict)  # of the ``if``s among items
 
     def nodes(self) -> list[Node]:
         out: list[Node] = []
@@ -41,7 +43,7 @@ class Region:
 
     def walk(self) -> list[Region]:
         out = [self]
-        for item in self.items:
+        for item in (*self.items, *(i for items in self.branches.values() for i in items)):
             if isinstance(item, Region):
                 out.extend(item.walk())
         return out
@@ -52,9 +54,30 @@ def build_regions(graph: Graph, homes: Homes) -> Region:
     symbols = symbol_makers(graph)
     nodes = [n for n in graph.nodes if n.target != RETURN]
     root = Region(homes.frames[graph.nodes[0]][0] if graph.nodes else Frame("", graph.name))
-    root.items = _arrange(nodes, 1, homes, symbols)
+    _fill(root, nodes, 1, homes, symbols)
     _interfaces(root, homes.owner_of, set(iter_return(graph)), holders(graph))
     return root
+
+
+def _fill(
+    region: Region, nodes: list[Node], depth: int, homes: Homes, symbols: dict[sympy.Symbol, Node]
+) -> None:
+    """Arranges what a region does, its branches too."""
+    region.items = _arrange(nodes, depth, homes, symbols)
+    todo = [n for n in region.items if isinstance(n, Node)]
+    while todo:
+        node = todo.pop()
+        for sub in node.subgraphs.values() if node.target == IF else ():
+            inner = [n for n in sub.nodes if n.target != RETURN]
+            items = _arrange(inner, depth, homes, _made_inside(sub))
+            region.branches[sub] = items
+            todo += [n for n in items if isinstance(n, Node)]
+
+
+def _made_inside(branch: Graph) -> dict[sympy.Symbol, Node]:
+    """The node of a branch that makes each symbol which only it knows."""
+    outer = {s for v in branch.free_values() for d in v.shape or () for s in free_symbols(d)}
+    return {s: n for s, n in symbol_makers(branch).items() if s not in outer}
 
 
 def symbol_makers(graph: Graph) -> dict[sympy.Symbol, Node]:
@@ -123,7 +146,7 @@ def _arrange(
             items.append(key)
             continue
         region = Region(homes.frames[group[0]][depth])
-        region.items = _arrange(group, depth + 1, homes, symbols)
+        _fill(region, group, depth + 1, homes, symbols)
         items.append(region)
     return items
 
@@ -178,8 +201,10 @@ def _inline(
         raise AssertionError("calls depend on each other in a cycle")
     smallest = min(modules, key=lambda k: len(members[k]))
     for n in members[smallest]:
-        frames = homes.frames[n]
-        homes.frames[n] = frames[:depth] + frames[depth + 1 :]
+        inside = (i for sub in n.subgraphs.values() for _, i in sub.walk() if i in homes.frames)
+        for each in (n, *inside):
+            frames = homes.frames[each]
+            homes.frames[each] = frames[:depth] + frames[depth + 1 :]
 
 
 def _interfaces(
@@ -205,6 +230,13 @@ def _interfaces(
     for item in region.items:
         if isinstance(item, Region):
             _interfaces(item, owner, needed, holder)
+    for branch, items in region.branches.items():
+        returned, inner_holder = iter_return(branch), holders(branch)
+        for item in items:
+            if isinstance(item, Region):
+                _interfaces(item, owner, set(returned), inner_holder)
+                if set(item.outputs) == set(returned):
+                    item.outputs = returned
 
 
 def holders(graph: Graph) -> dict[Node, Node]:

@@ -373,14 +373,15 @@ def format_source(text: str) -> str:
 
 
 def _bare_tuples(text: str) -> str:
-    """``return (a, b)`` as ``return a, b``, which the formatter leaves as it finds it."""
+    """``return (a, b)`` as ``return a, b`` (``x, y = (a, b)`` too), which the formatter leaves as
+    it finds it."""
 
     def bare(match: re.Match[str]) -> str:
         inner = ast.parse(match[2]).body[0] if _parses(match[2]) else None
         several = isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Tuple)
         return f"{match[1]}{match[2]}" if several else match[0]
 
-    return re.sub(r"(?m)^( +return )\(([^()\n].*,.*)\)$", bare, text)
+    return re.sub(r"(?m)^( +(?:return|\w+(?:, \w+)+ =) )\(([^()\n].*,.*)\)$", bare, text)
 
 
 def _parses(text: str) -> bool:

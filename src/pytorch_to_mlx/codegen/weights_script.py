@@ -186,7 +186,18 @@ _ONNX = '''def read_checkpoint(path: str) -> dict[str, mx.array]:
     import onnx
 
     graph = onnx.load(path).graph  # external data in the file's folder included
-    return {t.name: to_mlx(onnx.numpy_helper.to_array(t)) for t in graph.initializer}
+    return {name: to_mlx(onnx.numpy_helper.to_array(t)) for name, t in tensors_of(graph)}
+
+
+def tensors_of(graph) -> Iterator[tuple]:
+    """Initializers and constants by name, those of branches and loops too."""
+    yield from ((t.name, t) for t in graph.initializer)
+    for node in graph.node:
+        for a in node.attribute:
+            if node.op_type == "Constant" and a.name == "value":
+                yield node.output[0], a.t
+            for body in (*([a.g] if a.HasField("g") else ()), *a.graphs):
+                yield from tensors_of(body)
 
 
 def to_mlx(array) -> mx.array:

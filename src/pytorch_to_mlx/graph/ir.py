@@ -32,6 +32,7 @@ _VIEWS = frozenset(
 IF = "if"
 WHILE = "while"
 SCAN = "for"
+REQUIRE = "require"  # a relation of sizes that must hold
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def run(graph: Graph, report: PassReport) -> None:
     """Folds every maximal value that only weights determine."""
     param_of, static = graph.param_of(), weights_only(graph)
     folded: list[tuple[str, Param]] = []
-    for node in list(graph.nodes):
+    for _, node in list(graph.walk()):
         for v in node.outputs:
             if v not in static or v in param_of:
                 continue
@@ -50,7 +50,7 @@ def weights_only(graph: Graph) -> dict[Value, tuple[Node, ...]]:
     static: dict[Value, tuple[Node, ...]] = {
         p.value: () for p in graph.params.values() if p.value not in changing
     }
-    for node in graph.nodes:
+    for _, node in graph.walk():
         if _foldable(node, static):
             for v in node.outputs:
                 static[v] = (node,)
@@ -131,9 +131,9 @@ def _fold(
 
 def _sweep(graph: Graph, static: dict[Value, tuple[Node, ...]]) -> None:
     """Erases the folded computations and the weights that nothing uses any more."""
-    for node in reversed(list(graph.nodes)):
+    for owner, node in reversed(list(graph.walk())):
         if node.outputs and all(v in static and not v.uses for v in node.outputs):
-            graph.erase(node)
+            owner.erase(node)
     for path, p in list(graph.params.items()):
         if not p.value.uses and path not in graph.states:
             del graph.params[path]

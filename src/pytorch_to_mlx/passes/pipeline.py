@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from pytorch_to_mlx.graph import Graph
-from pytorch_to_mlx.passes import fold_weights, growing_concat, layers, recurrent, sink
+from pytorch_to_mlx.passes import fold_weights, growing_concat, layers, recurrent, scopes, sink
 from pytorch_to_mlx.passes.base import Pass, PassReport
 from pytorch_to_mlx.passes.clean import CLEAN
 from pytorch_to_mlx.passes.fuse import FUSE, parts, upsample
@@ -29,6 +29,7 @@ def passes(*, fold_batch_norm: bool = True) -> list[tuple[str, Pass]]:
         ("fold_weights", fold_weights.run),
         ("layers", layers.run),
         *[(n, p) for n, p in CLEAN if n in ("dead_code", "cse")],
+        ("scopes", scopes.run),
         ("growing_concat", growing_concat.run),
         ("sink", sink.run),
     ]

@@ -42,7 +42,8 @@ def run(graph: Graph, report: PassReport) -> None:
     """Replaces every recurrent call whose weights are weights."""
     param_of, static = graph.param_of(), weights_only(graph)
     stacks: dict[Node, tuple[_Stack, str]] = {}
-    for node in graph.nodes:
+    owner_of = {n: owner for owner, n in graph.walk()}
+    for node in owner_of:
         if node.target not in _LAYERS:
             continue
         stack = _Stack(node)
@@ -53,15 +54,14 @@ def run(graph: Graph, report: PassReport) -> None:
         weight = weights_behind(stack.params[0], static)[0]
         stacks[node] = (stack, param_of[weight].path)
     labels = _labels(graph, list(stacks.values()))
-    with Builder(graph) as builder:
-        for node, names in zip(stacks, labels, strict=True):
-            with builder.before(node):
-                results = _Stack(node).build(builder, names)
-            for old, new in zip(node.outputs, results, strict=True):
-                new.hint = old.hint
-                graph.replace(old, new)
-            graph.erase(node)
-            report.applied += 1
+    for node, names in zip(stacks, labels, strict=True):
+        with Builder(owner_of[node]) as builder, builder.before(node):
+            results = _Stack(node).build(builder, names)
+        for old, new in zip(node.outputs, results, strict=True):
+            new.hint = old.hint
+            graph.replace(old, new)
+        owner_of[node].erase(node)
+        report.applied += 1
 
 
 def _labels(graph: Graph, stacks: list[tuple[_Stack, str]]) -> list[list[str]]:
@@ -275,6 +275,7 @@ def _is_zero(state: Any) -> bool:
         node = first.node if isinstance(first, Value) else None
     return node is not None and (
         node.target == "mx.zeros"
+        or (node.target == "mx.array" and node.args[0] == 0)
         or (node.target == "mx.full" and node.args[1] == 0)
         or node.target == "mx.zeros_like"
     )

@@ -19,7 +19,7 @@ from pytorch_to_mlx.capture.onnx.program import (
     graph_inputs,
     new_symbol,
 )
-from pytorch_to_mlx.capture.onnx.tensors import MlxTensors
+from pytorch_to_mlx.capture.onnx.tensors import MlxTensors, held_constants
 from pytorch_to_mlx.capture.onnx.types import element_name
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.errors import CaptureError, InputError
@@ -48,8 +48,10 @@ def capture_onnx(
     """
     model, folder = read_model(source)
     fix_sizes(model, sizes or {})
+    held = held_constants(model.graph)
     model, notes = prepared(model)
     program = build_program(model, folder)
+    program.held = held
     declare_inputs(program, given or {})
     label = name or _model_name(source, model)
     tensors: dict[str, np.ndarray] = {n: t.array for n, t in program.initializers.items()}
@@ -69,7 +71,7 @@ def capture_onnx(
     )
     captured.output_names = output_names(model)
     captured.classes = {"": label}
-    captured.persistent = set(tensors)
+    captured.persistent = set(tensors) | held
     captured.dims = _dims(program)
     captured.warnings.extend(notes)
     return captured
@@ -195,7 +197,9 @@ def _tensor(
         if d.HasField("dim_value") and d.dim_value >= 0:
             dims.append(int(d.dim_value))
         elif d.dim_param:
-            dims.append(program.symbols.get(d.dim_param) or new_symbol(program, d.dim_param))
+            made = program.symbols.get(d.dim_param) or new_symbol(program, d.dim_param)
+            program.named_sizes.add(str(made))
+            dims.append(made)
         else:
             dims.append(new_symbol(program, f"{spec.argument}_{axis}"))
     return element, tuple(dims)

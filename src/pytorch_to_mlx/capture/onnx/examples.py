@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 import onnx
 
 from pytorch_to_mlx.capture.onnx.program import Input, OnnxProgram
-from pytorch_to_mlx.capture.onnx.tensors import numpy_dtype
+from pytorch_to_mlx.capture.onnx.tensors import numpy_dtype, tensor_holders
 from pytorch_to_mlx.errors import CaptureError
 from pytorch_to_mlx.graph.dims import is_static
 
 #: Sizes to try for what is no batch: small ones first; windows and strides may need more.
 _SIZES = (3, 8, 16, 32, 64, 128, 224, 256, 512)
+_IMAGE = 32  # the least to try for the sides of images, of which pooling may leave nothing
 _BATCH = 2
+_PASSING = {"Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose"}
 _WIDEST = 256  # bound of integers about which the graph says nothing but that they index
 
 
@@ -24,15 +27,25 @@ def candidates(program: OnnxProgram, seed: int = 0) -> Iterator[dict[str, np.nda
     symbols = [d for spec in program.inputs for _, dims in spec.leaves.values() for d in dims]
     unknown = list(dict.fromkeys(d for d in symbols if not is_static(d)))
     seen = set()
-    for size in _SIZES if unknown else (0,):
+    images = any(len(dims) >= 4 for spec in program.inputs for _, dims in spec.leaves.values())
+    order = sorted(_SIZES, key=lambda n: (n < _IMAGE, n)) if images else _SIZES
+    for size in order if unknown else (0,):
         for step in (1, 0):
-            for batch in (_BATCH, 1):
+            for batch, inner in ((_BATCH, False), (1, False), (1, True)):
                 sizes = _sizes(program, unknown, size, batch, step)
+                if inner:  # states of recurrences have the batch in the middle
+                    sizes.update(dict.fromkeys(_never_last(program, unknown), batch))
                 key = tuple(sizes.values())
                 if key in seen:
                     continue
                 seen.add(key)
                 yield draw(program, sizes, np.random.default_rng(seed))
+
+
+def _never_last(program: OnnxProgram, unknown: list[Any]) -> list[Any]:
+    """The dims that are no input's last."""
+    lasts = {dims[-1] for spec in program.inputs for _, dims in spec.leaves.values() if dims}
+    return [d for d in unknown if d not in lasts]
 
 
 def _sizes(
@@ -94,18 +107,35 @@ def _values(
         return np.ones(shape, dtype)
     if "position" in lowered and shape:
         return np.broadcast_to(np.arange(shape[-1]), shape).astype(dtype)
+    told = compared(program.model.graph, spec.name) if math.prod(shape) == 1 else None
+    if told is not None:
+        return np.full(shape, told).astype(dtype)
     bound = rows(program.model.graph, spec.name, program)
     if bound is None:
         bound = _WIDEST if element in ("uint8", "uint16") else 2
     return np.asarray(rng.integers(0, max(1, min(bound, 1 << 20)), shape)).astype(dtype)
 
 
+def compared(graph: onnx.GraphProto, name: str) -> int | None:
+    """The first constant that a graph compares an input with: what such an input (a sampling rate,
+    a language) is expected to be."""
+    held = {n: t for n, t in tensor_holders(graph) if math.prod(t.dims) == 1}
+    reached = {name}
+    for node in graph.node:
+        if node.op_type in (*_PASSING, "Gather") and node.input and node.input[0] in reached:
+            reached.update(node.output)
+        if node.op_type == "Equal" and reached & set(node.input):
+            other = next((i for i in node.input if i in held), None)
+            if other is not None:
+                return int(onnx.numpy_helper.to_array(held[other]).reshape(()))
+    return None
+
+
 def rows(graph: onnx.GraphProto, name: str, program: OnnxProgram) -> int | None:
     """How many rows the smallest table has that an input's integers index, casts in between."""
-    passing = {"Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Transpose"}
     reached, bound = {name}, None
     for node in graph.node:
-        if node.op_type in passing and node.input and node.input[0] in reached:
+        if node.op_type in _PASSING and node.input and node.input[0] in reached:
             reached.update(node.output)
         table = program.initializers.get(node.input[0]) if node.input else None
         indexes = node.op_type in ("Gather", "GatherElements") and node.input[1] in reached

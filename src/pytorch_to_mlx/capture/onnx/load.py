@@ -19,6 +19,8 @@ from pytorch_to_mlx.errors import SourceError
 LARGEST_PROTO = 2**31 - 1
 #: How deep bodies of control flow may nest.
 DEEPEST = 32
+#: What the checker says of ops that are not ONNX's own, and of what all runtimes take.
+_NOT_OURS = ("No opset import", "No Op registered", "in initializer but not in graph input")
 
 
 def read_model(
@@ -71,6 +73,7 @@ def prepared(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         SourceError: it breaks ONNX's rules.
     """
     notes: list[str] = []
+    in_order(model.graph)
     small = model.ByteSize() < LARGEST_PROTO
     if small:
         notes += _check(model)
@@ -92,12 +95,52 @@ def _check(model: onnx.ModelProto) -> list[str]:
     try:
         checker.check_model(_without_external(model))
     except checker.ValidationError as error:
-        if "No opset import" in str(error) or "No Op registered" in str(error):
+        if any(words in str(error) for words in _NOT_OURS):
             return [f"onnx's checker: {_line(error)}"]
         raise SourceError(f"the ONNX model breaks ONNX's rules: {_line(error)}") from error
     except (RuntimeError, ValueError) as error:
         return [f"onnx's checker: {_line(error)}"]
     return []
+
+
+def in_order(graph: onnx.GraphProto) -> None:
+    """Puts nodes behind those that make what they take, their bodies' too, as ONNX asks for (tools
+    append some at the end); what goes in circles stays for the checker."""
+    makers = {name: i for i, n in enumerate(graph.node) for name in n.output if name}
+    waits = [
+        {makers[name] for name in _taken(n) if name in makers} - {i}
+        for i, n in enumerate(graph.node)
+    ]
+    if all(j < i for i, before in enumerate(waits) for j in before):
+        return
+    order: dict[int, None] = {}
+    for start in range(len(waits)):
+        stack = [(start, False)]
+        open_: set[int] = set()
+        while stack:
+            i, leaving = stack.pop()
+            if leaving:
+                order[i] = None
+            elif i not in order and i not in open_:
+                open_.add(i)
+                stack.append((i, True))
+                stack += [(j, False) for j in sorted(waits[i], reverse=True) if j not in order]
+    nodes = [onnx.NodeProto() for _ in graph.node]
+    for new, i in zip(nodes, order, strict=True):
+        new.CopyFrom(graph.node[i])
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _taken(node: onnx.NodeProto) -> set[str]:
+    """What a node takes, and what its bodies take from outside."""
+    found = {name for name in node.input if name}
+    for a in node.attribute:
+        for body in (*([a.g] if a.HasField("g") else ()), *a.graphs):
+            inner = set().union(*(_taken(n) for n in body.node), {o.name for o in body.output})
+            made = {name for n in body.node for name in n.output}
+            found |= inner - made - {i.name for i in body.input}
+    return found
 
 
 def _without_external(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from pytorch_to_mlx.capture.onnx.load import opsets_of
+from pytorch_to_mlx.capture.onnx.prefixes import Prefixes
 from pytorch_to_mlx.capture.onnx.tensors import Paths, Tensor, better_names, dense, read_tensor
 from pytorch_to_mlx.capture.onnx.types import element_name
 from pytorch_to_mlx.errors import CaptureError
@@ -40,11 +41,15 @@ class OnnxProgram:
     initializers: dict[str, Tensor] = field(default_factory=dict)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     symbols: dict[str, Any] = field(default_factory=dict)
+    named_sizes: set[str] = field(default_factory=set)  # those symbols that the model names
     paths: Paths = field(default_factory=Paths)
+    prefixes: Prefixes = field(default_factory=Prefixes)
+    held: set[str] = field(default_factory=set)  # constants that are weights all the same
     edited: dict[str, np.ndarray] = field(default_factory=dict)  # in place of the file's own
 
     def path_of(self, name: str) -> str:
-        return self.paths.path(name)
+        """The path of a weight of this name."""
+        return self.paths.path(self.prefixes.plain(name))
 
     def read_tensor(self, proto: Any) -> tuple[str, Tensor]:
         """Name and numbers of an initializer, dense or sparse."""
@@ -76,8 +81,8 @@ def size_of(dim: Any, symbols: dict[str, Any]) -> Any:
 
 def build_program(model: onnx.ModelProto, folder: Path | None) -> OnnxProgram:
     """Reads the initializers; inputs come from :func:`declare_inputs`."""
-    program = OnnxProgram(model, opsets_of(model), folder)
-    names = better_names(model.graph)
+    program = OnnxProgram(model, opsets_of(model), folder, prefixes=Prefixes(model.graph))
+    names = better_names(model.graph, program.prefixes.plain)
     for proto in (*model.graph.initializer, *model.graph.sparse_initializer):
         sparse = isinstance(proto, onnx.SparseTensorProto)
         inner = proto.values if sparse else proto

@@ -14,7 +14,7 @@ import onnx
 
 from pytorch_to_mlx.capture.onnx.load import LARGEST_PROTO
 from pytorch_to_mlx.capture.onnx.recast import recast_model
-from pytorch_to_mlx.capture.onnx.tensors import numpy_dtype
+from pytorch_to_mlx.capture.onnx.tensors import numpy_dtype, tensor_holders
 from pytorch_to_mlx.capture.reference import ReferenceOutput
 from pytorch_to_mlx.errors import CaptureError, InputError
 
@@ -231,15 +231,4 @@ def with_tensors(model: onnx.ModelProto, program: OnnxProgram) -> onnx.ModelProt
     return copy
 
 
-def tensor_holders(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    """Initializers and the tensors of constants, by the name that the graph knows them by."""
-    for t in graph.initializer:
-        yield t.name, t
-    for node in graph.node:
-        if node.op_type == "Constant" and not node.domain:
-            for a in node.attribute:
-                if a.name == "value":
-                    yield node.output[0], a.t
-
-
-__all__ = ["OnnxReference", "set_seed", "start", "tensor_holders", "whole_model"]
+__all__ = ["OnnxReference", "set_seed", "start", "whole_model"]

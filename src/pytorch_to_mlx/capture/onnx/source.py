@@ -202,7 +202,8 @@ def _set_sizes(captured: Captured) -> None:
         where, _, axis = info["where"][0].rpartition(":")
         info["size"] = int(captured.example_inputs[where].shape[int(axis)])
         param = by_symbol.get(name, "")
-        if param.isidentifier() and not _NUMBERED.fullmatch(param) and param == name:
+        chosen = param.isidentifier() and not _NUMBERED.fullmatch(param) and param == name
+        if chosen and name in program.named_sizes:
             for place in info["where"]:
                 at, _, number = place.rpartition(":")
                 captured.size_names[(at, int(number))] = name

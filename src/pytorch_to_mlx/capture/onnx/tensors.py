@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from pytorch_to_mlx.errors import SourceError
 
 LARGEST = 1 << 36
 """Elements of one tensor beyond which a model is refused."""
+SETTING = 8
+"""Elements up to which a floating constant is a number of the program, not a weight."""
+FLOATING = frozenset(
+    (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+)
 
 
 @dataclass(eq=False)
@@ -51,6 +57,35 @@ def read_tensor(proto: TensorProto, folder: Path | None) -> np.ndarray:
         return np.asarray(numpy_helper.to_array(proto))
     except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
         raise SourceError(f"the tensor {proto.name!r} is damaged: {str(error)[:200]}") from error
+
+
+def tensor_holders(graph: onnx.GraphProto) -> Iterator[tuple[str, TensorProto]]:
+    """Initializers and the tensors of constants, those of bodies too, by the name that the graph
+    knows them by."""
+    for t in graph.initializer:
+        yield t.name, t
+    for node in graph.node:
+        for a in node.attribute:
+            if node.op_type == "Constant" and not node.domain and a.name == "value":
+                yield node.output[0], a.t
+            for body in (*([a.g] if a.HasField("g") else ()), *a.graphs):
+                yield from tensor_holders(body)
+
+
+def held_constants(graph: onnx.GraphProto) -> set[str]:
+    """Names of floating tensors that are no initializers of the graph but weights all the same:
+    constants, and initializers of bodies (tools that put graphs into one another write such)."""
+    names = Counter(name for name, _ in tensor_holders(graph))
+    own = {t.name for t in graph.initializer}
+    return {
+        name
+        for name, t in tensor_holders(graph)
+        if names[name] == 1
+        and name not in own
+        and t.data_type in FLOATING
+        and t.data_location != TensorProto.EXTERNAL
+        and len(t.dims) > 0
+    }
 
 
 def dense(sparse: onnx.SparseTensorProto, folder: Path | None) -> np.ndarray:
@@ -102,28 +137,29 @@ class Paths:
 #: Names of initializers that exporters number: ``onnx::MatMul_123``, ``val_12``, ``57``.
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 _NUMBERED = re.compile(
-    r"onnx::.*|(val|const|_?v|tensor|constant)?_?\d+|.*[Cc]onstant(_output)?_\d+"
+    r"onnx::.*|(val|const|_?v|tensor|constant|const_fold_opt_|new_shape_)?_?\d+|"
+    r".*[Cc]onstant(_output)?_\d+|.*/ReadVariableOp(_\d+)?(:\d+)?"
 )
 
 
-def better_names(graph: onnx.GraphProto) -> dict[str, str]:
+def better_names(
+    graph: onnx.GraphProto, plain: Callable[[str], str] = lambda name: name
+) -> dict[str, str]:
     """Names for initializers that the exporter only numbered, by the node that uses them: torch
-    writes ``onnx::MatMul_123`` or ``val_5`` for the transposed weight of ``encoder.fc``.
+    writes ``onnx::MatMul_123`` or ``val_5`` for the transposed weight of ``encoder.fc``. ``plain``
+    brings the names of nodes to paths with a slash in front.
     """
-    users: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
+    users = _users(graph)
     taken = {t.name for t in graph.initializer}
     out = {}
     for t in graph.initializer:
         mine = users.get(t.name, [])
-        modules = [module_of(n) for n in mine]
+        modules = [module_of(n, plain) for n, _ in mine]
         if not _NUMBERED.fullmatch(t.name) or not mine or None in modules:
             continue
         module = common_module([m for m in modules if m is not None])
-        role = _role(mine[0], t.name) if len(mine) == 1 else "constant"
-        layered = mine[0].op_type in RECURRENT  # the layers of a stack belong to one module
+        role = _role(*mine[0]) if len(mine) == 1 else "constant"
+        layered = mine[0][0].op_type in RECURRENT  # the layers of a stack belong to one module
         name, n = _joined(module, role), 2
         while name in taken:  # a module that is called again, or that holds several layers
             other = module if layered or not module else f"{module}_{n}"
@@ -132,6 +168,19 @@ def better_names(graph: onnx.GraphProto) -> dict[str, str]:
         taken.add(name)
         out[t.name] = name
     return out
+
+
+def _users(graph: onnx.GraphProto) -> dict[str, list[tuple[onnx.NodeProto, str]]]:
+    """The nodes that take each tensor, and by which name; what is only dequantized goes by the
+    users of that."""
+    users: dict[str, list[tuple[onnx.NodeProto, str]]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append((node, name))
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and len(users[node.input[0]]) == 1:
+            users[node.input[0]] = users.get(node.output[0], [])
+    return users
 
 
 def _joined(module: str, role: str) -> str:
@@ -163,10 +212,24 @@ def _role(node: onnx.NodeProto, name: str) -> str:
     return {"Add": "bias", "Mul": "scale", "Gather": "weight"}.get(node.op_type, f"input_{at}")
 
 
-def module_of(node: onnx.NodeProto) -> str | None:
+def scope_paths(parts: Sequence[str]) -> list[str]:
+    """The module paths of a node's name, outermost first; torch calls the members of a sequence
+    ``head`` by its name too: ``/head/head.0/Gemm``."""
+    paths: list[str] = []
+    before = ""
+    for part in parts:
+        own = part.removeprefix(f"{before}.") if before else part
+        paths.append(f"{paths[-1]}.{own}" if paths else own)
+        before = part
+    return paths
+
+
+def module_of(node: onnx.NodeProto, plain: Callable[[str], str] = lambda name: name) -> str | None:
     """The dotted path of the module that a node belongs to, by its name or torch's metadata."""
-    if node.name.startswith("/"):
-        return node.name.strip("/").rpartition("/")[0].replace("/", ".")
+    name = plain(node.name)
+    if name.startswith("/"):
+        paths = scope_paths(name.strip("/").split("/")[:-1])
+        return paths[-1] if paths else ""
     for p in getattr(node, "metadata_props", ()):
         if p.key == "pkg.torch.onnx.name_scopes":
             scopes = re.findall(r"'([^']*)'", p.value)

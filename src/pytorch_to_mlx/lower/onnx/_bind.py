@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from pytorch_to_mlx.lower.onnx._common import array, ints, number
+from pytorch_to_mlx.lower.onnx._common import array, ints, number, weight
 from pytorch_to_mlx.lower.registry import Lowering, Unsupported
 
-_KINDS = {"Value": array, "Ints": ints, "Number": number}
+_KINDS = {"Value": array, "Weight": weight, "Ints": ints, "Number": number}
 
 
 @cache

@@ -1,8 +1,9 @@
 """What the families share: arrays, host numbers and element types of what a lowering is given.
 
 The annotation of a lowering's parameter says what it takes: ``Value`` an array (constants become
-weights or literals), ``Ints`` host integers (a runtime array is read, which waits for the device),
-``Number`` a Python number where it is known, ``Any`` whatever is there.
+weights or literals), ``Weight`` one that a layer has of its own, ``Ints`` host integers (a runtime
+array is read, which waits for the device), ``Number`` a Python number where it is known, ``Any``
+whatever is there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pytorch_to_mlx.lower.registry import Unsupported
 
 Ints: TypeAlias = "tuple[Any, ...]"
 Number: TypeAlias = Any
+Weight: TypeAlias = Value
 
 #: Constants with at most this many elements that hold integers are written as literals.
 LITERAL = 8
@@ -61,6 +63,14 @@ def array(x: Any) -> Value:
     return made
 
 
+def weight(x: Any) -> Value:
+    """An array for the weight or bias of a layer: a constant of any size is a weight then."""
+    if isinstance(x, Known) and x.constant and not x.source and x not in node().lowering.arrays:
+        made: Value = node().lowering.weight(x, to_storage(x.array), storage(x.element))
+        node().lowering.arrays[x] = made
+    return array(x)
+
+
 def _made(x: Known) -> Value:
     dtype = storage(x.element)
     if x.symbolic:
@@ -68,8 +78,8 @@ def _made(x: Known) -> Value:
         return flat if x.ndim == 1 else call("mx.reshape", flat, x.dims)
     if x.ndim == 0 and dtype != "float64" and _is_literal(x.item(), dtype):
         return call("mx.array", x.item(), dtype=dtype)
-    written = dtype.is_integer or dtype == "float32"
-    if 0 < x.array.size <= LITERAL and x.ndim == 1 and written and not x.source:
+    written = dtype == "int64" or (not x.source and (dtype.is_integer or dtype == "float32"))
+    if 0 < x.array.size <= LITERAL and x.ndim == 1 and written:
         return call("mx.array", tuple(x.items()), dtype=dtype)
     return node().lowering.weight(x, to_storage(x.array), dtype)
 
@@ -78,7 +88,7 @@ def _is_literal(value: Any, dtype: str) -> bool:
     """Whether Python's number makes exactly this array."""
     if isinstance(value, (bool, int)):
         return dtype == "bool" or -(2**31) <= value < 2**31
-    return isinstance(value, float) and dtype == "float32"
+    return isinstance(value, float) and dtype in ("float32", "float16", "bfloat16")
 
 
 def element(x: Any) -> str:
@@ -251,7 +261,8 @@ def is_float(x: Any) -> bool:
 
 def param_kind(x: Known, array: np.ndarray) -> str:
     """Floating initializers of rank 1 and more are what training changes."""
-    return "parameter" if x.source and array.ndim and array.dtype.kind in "fV" else "constant"
+    given = x.source or x.constant
+    return "parameter" if given and array.ndim and array.dtype.kind in "fV" else "constant"
 
 
 def new_param(path: str, x: Known, value: Value, kind: str) -> Param:

@@ -6,7 +6,8 @@ its own; a rank or dtype that changes is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ import onnx
 
 from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call
 from pytorch_to_mlx.graph.build import attach_outputs, current_builder
-from pytorch_to_mlx.graph.dims import dims_equal, free_symbols
+from pytorch_to_mlx.graph.dims import dims_equal, free_symbols, is_static
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import IF, RETURN, SCAN, WHILE
 from pytorch_to_mlx.lower.onnx._common import array, fresh, ints
 from pytorch_to_mlx.lower.onnx._context import node
+from pytorch_to_mlx.lower.onnx._decisions import decided, take
 from pytorch_to_mlx.lower.onnx._nesting import flat, nested, nesting
 from pytorch_to_mlx.lower.onnx._values import Growing, Known, Stacked
 from pytorch_to_mlx.lower.registry import Unsupported
@@ -111,11 +113,15 @@ def scalar(x: Any) -> Any:
 
 
 def branch(cond: Any, then_branch: onnx.GraphProto, else_branch: onnx.GraphProto) -> Any:
-    """The results of ``If``; a known condition leaves only its branch."""
-    chosen = scalar(cond)
+    """The results of ``If``; a known condition leaves only its branch.
+
+    So does one of sizes whose branches give other ranks (``if size == 1: squeeze``).
+    """
+    chosen = cond if _is_single(cond) else scalar(cond)
     if not isinstance(chosen, Value):
-        body = then_branch if chosen else else_branch
-        if isinstance(chosen, (bool, int)):
+        chosen = decided(chosen)
+        if isinstance(chosen, bool):
+            body = then_branch if chosen else else_branch
             return tuple(body_results(body, (), current_builder()))
     shapes: list[Any] = []
 
@@ -123,17 +129,47 @@ def branch(cond: Any, then_branch: onnx.GraphProto, else_branch: onnx.GraphProto
         shapes.append(nesting(results))
         return flat(results)
 
-    then, a = body_graph(then_branch, (), (), leaves)
-    other, b = body_graph(else_branch, (), (), leaves)
-    if shapes[0] != shapes[1]:
-        raise Unsupported("branches that give sequences of different lengths, or none")
-    outputs = []
-    for x, y in zip(a, b, strict=True):
-        if x.dtype != y.dtype:
-            raise Unsupported("dtypes that differ between branches")
-        outputs.append(like(x, merged_dims(x.dims, y.dims)))
+    with undecided():
+        then, a = body_graph(then_branch, (), (), leaves)
+        other, b = body_graph(else_branch, (), (), leaves)
+    if (reason := _apart(shapes, a, b)) is not None:
+        if isinstance(chosen, Value):
+            raise Unsupported(reason)
+        discard(then)
+        discard(other)
+        body = then_branch if take(chosen) else else_branch
+        return tuple(body_results(body, (), current_builder()))
+    outputs = [like(x, merged_dims(x.dims, y.dims)) for x, y in zip(a, b, strict=True)]
     made = add_node(IF, (chosen,), {"then": then, "else": other}, outputs)
     return tuple(nested(shapes[0], iter(made)))
+
+
+def _is_single(x: Any) -> bool:
+    """Whether an array has one element whatever its rank, which ``.item()`` reads."""
+    return isinstance(x, Value) and all(is_static(d) and int(d) == 1 for d in x.dims)
+
+
+@contextmanager
+def undecided() -> Iterator[None]:
+    """Marks what is lowered inside as reached only under some condition."""
+    lowering = node().lowering
+    lowering.undecided += 1
+    try:
+        yield
+    finally:
+        lowering.undecided -= 1
+
+
+def _apart(shapes: list[Any], a: list[Value], b: list[Value]) -> str | None:
+    """Why the results of two branches cannot be one set of values; None if they can."""
+    if shapes[0] != shapes[1]:
+        return "branches that give sequences of different lengths, or none"
+    for x, y in zip(a, b, strict=True):
+        if x.dtype != y.dtype:
+            return "dtypes that differ between branches"
+        if x.ndim != y.ndim:
+            return f"ranks that differ between branches ({x.ndim}, {y.ndim})"
+    return None
 
 
 # -- loops -----------------------------------------------------------------------------------------
@@ -313,6 +349,8 @@ def general_loop(M: Any, cond: Any, initial: list[Value], body: onnx.GraphProto,
     first = [start, truth if truth.ndim == 0 else call("mx.reshape", truth, ()), *initial]
     extra = len(body.output) - 1 - count
     shapes = _iteration_shapes(body, first, count) if extra else []
+    if any(free_symbols(list(v.dims)) - _sizes_at_hand() for v in shapes):
+        raise Unsupported("iterations whose results have sizes that only they know")
     first += [call("mx.zeros", (0, *v.dims), DType(str(v.dtype))) for v in shapes]
 
     def make(carried: list[Value]) -> tuple[Graph, list[Value], int]:

@@ -6,7 +6,9 @@ import ast
 import re
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx.capture.onnx.tensors import scope_paths
 from pytorch_to_mlx.graph import Frame, Graph, Origin
+from pytorch_to_mlx.graph.modules import class_of
 
 if TYPE_CHECKING:
     import onnx
@@ -25,9 +27,13 @@ def origin_of(node: onnx.NodeProto) -> Origin:
 
 def scope_of(node: onnx.NodeProto, captured: Captured, graph: Graph) -> tuple[Frame, ...]:
     """The modules around a node, from torch's metadata or a path such as
-    ``/encoder/layer.0/attention/MatMul``; else only the root."""
+    ``/encoder/layer.0/attention/MatMul``; empty where it has neither."""
     root = Frame("", captured.classes.get("", graph.name))
-    frames = [root, *(_from_metadata(node) or _from_name(node.name))]
+    name = captured.program.prefixes.plain(node.name)
+    data = {p.key: p.value for p in getattr(node, "metadata_props", ())}
+    if not name.startswith("/") and len(_list(data.get(_SCOPES, ""))) < 2:  # its own name alone
+        return ()
+    frames = [root, *(_from_metadata(node) or _from_name(name))]
     for f in frames[1:]:
         graph.classes.setdefault(f.path, f.cls)
     return tuple(frames)
@@ -60,14 +66,18 @@ def _from_name(name: str) -> list[Frame]:
     parts = name.strip("/").split("/")[:-1]
     if not all(_PART.fullmatch(p) and not p.startswith(".") for p in parts):
         return []
-    frames, path = [], ""
-    for part in parts:
-        path = f"{path}.{part}" if path else part
-        frames.append(Frame(path, class_of(part)))
-    return frames
+    return [Frame(path, class_of(path)) for path in scope_paths(parts)]
 
 
-def class_of(part: str) -> str:
-    """A class name for a module that is only known by its own: ``layer.0`` is a ``Layer``."""
-    words = [w for w in re.split(r"[._]", part) if w and not w.isdigit()]
-    return "".join(w[0].upper() + w[1:] for w in words) or "Block"
+def mark_sequences(graph: Graph) -> None:
+    """Modules of which all children are numbers, and which nothing else names, are sequences."""
+    children: dict[str, set[str]] = {}
+    for path in (*graph.classes, *graph.params):
+        while path:
+            parent, _, leaf = path.rpartition(".")
+            children.setdefault(parent, set()).add(leaf)
+            path = parent
+    for path, leaves in children.items():
+        numbered = path and all(leaf.isdigit() for leaf in leaves)
+        if numbered and graph.classes.get(path, class_of(path)) == class_of(path):
+            graph.classes[path] = "Sequential"

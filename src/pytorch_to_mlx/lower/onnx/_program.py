@@ -6,6 +6,7 @@ Results are compared with the types that the model or ONNX's shape inference sta
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from pytorch_to_mlx.capture.onnx.tensors import constant_name
+from pytorch_to_mlx.capture.onnx.tensors import SETTING, constant_name
 from pytorch_to_mlx.errors import LoweringError, UnsupportedOp
 from pytorch_to_mlx.graph import Builder, Frame, Graph, Node, Origin, Tree, Value
 from pytorch_to_mlx.graph.dims import dims_equal, is_static
@@ -23,10 +24,11 @@ from pytorch_to_mlx.lower.onnx._attributes import attributes_of
 from pytorch_to_mlx.lower.onnx._bind import bind
 from pytorch_to_mlx.lower.onnx._common import array, fresh, new_param, param_kind
 from pytorch_to_mlx.lower.onnx._context import Declared, NodeContext, lowering_node
+from pytorch_to_mlx.lower.onnx._decisions import bound_windows
 from pytorch_to_mlx.lower.onnx._dtypes import STORAGE, storage
 from pytorch_to_mlx.lower.onnx._functions import function_body
 from pytorch_to_mlx.lower.onnx._host import fold
-from pytorch_to_mlx.lower.onnx._names import origin_of, scope_of
+from pytorch_to_mlx.lower.onnx._names import mark_sequences, origin_of, scope_of
 from pytorch_to_mlx.lower.onnx._registry import plain_domain
 from pytorch_to_mlx.lower.onnx._values import Known, Stacked
 from pytorch_to_mlx.lower.registry import Unsupported
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from pytorch_to_mlx.capture.program import Captured
 
 Env = ChainMap[str, Any]
+#: Digits up to which a constant of several numbers is taken for a setting (a mean of colours, say).
+WRITTEN_DIGITS = 5
 
 
 class _Failed:
@@ -70,6 +74,8 @@ class OnnxLowering:
         self.symbols: dict[str, Any] = dict(self.program.symbols)
         self.unsupported: list[UnsupportedOp] = []
         self.depth = 0
+        self.undecided = 0  # how many conditions that only the running model knows are around
+        self.required: dict[Any, bool] = {}  # relations of sizes, as the code asks for them
 
     def run(self) -> Graph:
         proto = self.program.model.graph
@@ -80,6 +86,9 @@ class OnnxLowering:
             if self.unsupported:
                 raise LoweringError(_summary(self.unsupported), ops=self.unsupported)
             self._outputs(proto, env, builder)
+        mark_sequences(self.graph)
+        with lowering_node(NodeContext(self, "", "", "", 1)):
+            bound_windows(self.graph)
         self.captured.element_types = self.output_elements  # what numpy dtypes to give back
         return self.graph
 
@@ -167,7 +176,7 @@ class OnnxLowering:
         inner = env.new_child()
         for t in (*proto.initializer, *proto.sparse_initializer):
             name, tensor = self.program.read_tensor(t)
-            inner[name] = Known(tensor.array, tensor.element, tensor.path, "")
+            inner[name] = self._held(Known(tensor.array, tensor.element, tensor.path), name)
         self.nodes(proto, inner, builder)
         return [self._look_up(o.name, inner) for o in proto.output]
 
@@ -252,7 +261,15 @@ class OnnxLowering:
     def _named(self, result: Any, name: str) -> Any:
         if isinstance(result, Known) and not result.name and not result.symbolic:
             result.name = self.program.path_of(constant_name(name))
+            self._held(result, name)
         return result
+
+    def _held(self, x: Known, name: str) -> Known:
+        """Notes where the file has a constant; one of many elements is a weight."""
+        if name in self.program.held:
+            x.constant = name
+            x.source = name if x.array.size > SETTING or _learned(x.array) else ""
+        return x
 
     def _stamp(self, result: Any, name: str, stated: Declared | None) -> Any:
         """Names a result and brings it to the stated element type and shape."""
@@ -306,7 +323,7 @@ class OnnxLowering:
         while path in self.graph.params:
             path, n = f"{wish}_{n}", n + 1
         value = Value(tuple(int(d) for d in stored.shape), dtype, hint=path)
-        source = x.source or path
+        source = x.source or x.constant or path
         x.source, kind = source, param_kind(x, stored)
         self.graph.params[path] = new_param(path, x, value, kind)
         self.program.tensors.setdefault(source, stored)
@@ -316,6 +333,12 @@ class OnnxLowering:
         name = n.op_type if not n.domain else f"{n.domain}.{n.op_type}"
         self.unsupported.append(UnsupportedOp(name, "", n.name or ", ".join(n.output), reason))
         return [FAILED] * len(n.output)
+
+
+def _learned(array: np.ndarray) -> bool:
+    """Whether some numbers are none that anybody wrote: they have too many digits."""
+    digits = (re.sub(r"e.*|\D", "", str(v)).strip("0") for v in array.reshape(-1).astype("float32"))
+    return array.ndim == 1 and array.size > 1 and any(len(d) > WRITTEN_DIGITS for d in digits)
 
 
 def _used_names(proto: Any) -> set[str]:

@@ -31,6 +31,7 @@ class Known:
     element: str
     name: str = ""
     source: str = ""  # the initializer's own name in the model
+    constant: str = ""  # that of a constant, however few its elements
 
     @property
     def ndim(self) -> int:

@@ -13,6 +13,7 @@ from pytorch_to_mlx.lower.onnx._common import call_as, cast, getitem
 from pytorch_to_mlx.lower.onnx.conv import conv
 from pytorch_to_mlx.lower.onnx.linear import gemm, product_of
 from pytorch_to_mlx.lower.onnx.norms import layer_normalization, rms_normalization
+from pytorch_to_mlx.ops.layers import embedding
 
 MICROSOFT = "com.microsoft"
 
@@ -74,13 +75,13 @@ def embed_layer_normalization(
     mask_index_type: int = 1,
 ) -> tuple[Any, ...]:
     """com.microsoft.EmbedLayerNormalization -> (output, mask_index, embedding_sum)"""
-    x = call(mx.take, word_embedding, input_ids, axis=0)
+    x = call(embedding, word_embedding, input_ids)
     if position_ids is None:
         x = x + getitem(position_embedding, slice(None, input_ids.dims[1]))
     else:
-        x = x + call(mx.take, position_embedding, position_ids, axis=0)
+        x = x + call(embedding, position_embedding, position_ids)
     if segment_embedding is not None and segment_ids is not None:
-        x = x + call(mx.take, segment_embedding, segment_ids, axis=0)
+        x = x + call(embedding, segment_embedding, segment_ids)
     if mask is None:
         lengths = call(mx.zeros, (input_ids.dims[0],), DType("int32"))
     else:

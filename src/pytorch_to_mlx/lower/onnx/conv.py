@@ -10,7 +10,7 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import as_dim, is_static
 from pytorch_to_mlx.lower._channels import settings, spatial, weights
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
-from pytorch_to_mlx.lower.onnx._common import all_zero, array, cast, getitem, is_float
+from pytorch_to_mlx.lower.onnx._common import Weight, all_zero, array, cast, getitem, is_float
 from pytorch_to_mlx.lower.onnx._windows import Windows, windows
 from pytorch_to_mlx.ops.quantized import conv_of_codes
 
@@ -45,8 +45,8 @@ def _space(x: Value) -> int:
 @lowers("Conv")
 def conv(
     X: Value,
-    W: Value,
-    B: Value | None = None,
+    W: Weight,
+    B: Weight | None = None,
     auto_pad: str = "NOTSET",
     dilations: tuple[int, ...] | None = None,
     group: int = 1,
@@ -91,8 +91,8 @@ def conv_integer_(
 @lowers("ConvTranspose")
 def conv_transpose(
     X: Value,
-    W: Value,
-    B: Value | None = None,
+    W: Weight,
+    B: Weight | None = None,
     auto_pad: str = "NOTSET",
     dilations: tuple[int, ...] | None = None,
     group: int = 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
+import sympy
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import dims_equal, is_static, product
@@ -21,6 +22,7 @@ from pytorch_to_mlx.lower.onnx._common import (
     getitem,
     ints,
 )
+from pytorch_to_mlx.lower.onnx._decisions import bound_sizes
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.ops.indexing import gather as gather_along
 from pytorch_to_mlx.ops.indexing import nonzero as find_nonzero
@@ -38,12 +40,17 @@ _END = 2**31 - 1  # exporters write "to the end" as the largest int32 or int64
 
 @lowers("Slice", since=10)
 def slice_(
-    data: Value, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None
+    data: Any, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None
 ) -> Value:
     """Slice(T data, Tind starts, Tind ends, Tind? axes, Tind? steps) -> T output"""
+    table, data = isinstance(data, Known), array(data)
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
-    if not all(is_static(v) for v in (*axes, *steps)) or _unsure(data, starts, ends, axes, steps):
+    given = all(is_static(v) for v in (*axes, *steps))
+    if not given or not (
+        (table and _first_rows(data, starts, ends, axes, steps))
+        or not _unsure(data, starts, ends, axes, steps)
+    ):
         at = {int(a) % data.ndim for a in axes if is_static(a)}
         moving = not all(is_static(a) for a in axes)
         dims = tuple(fresh() if moving or i in at else d for i, d in enumerate(data.dims))
@@ -54,6 +61,19 @@ def slice_(
     while key and key[-1] == slice(None):
         key.pop()
     return getitem(data, *key) if key else data
+
+
+def _first_rows(data: Value, starts: Ints, ends: Ints, axes: Ints, steps: Ints) -> bool:
+    """Whether a table is cut to a length from its start (positions, say); it is taken to be as long
+    as the model asks for, and the sizes are bounded so."""
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        size = data.dims[int(axis) % data.ndim]
+        plain = is_static(size) and is_static(start) and int(start) == 0 and int(step) == 1
+        if not plain or is_static(end) or not end.is_positive:
+            return False
+    for axis, end in zip(axes, ends, strict=True):
+        bound_sizes(sympy.Le(end, data.dims[int(axis) % data.ndim]))
+    return True
 
 
 def _unsure(data: Value, starts: Ints, ends: Ints, axes: Ints, steps: Ints) -> bool:

@@ -8,7 +8,7 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.lower.onnx import lowers
-from pytorch_to_mlx.lower.onnx._common import array, call_as, cast, is_float
+from pytorch_to_mlx.lower.onnx._common import Weight, array, call_as, cast, is_float
 from pytorch_to_mlx.ops.linalg import einsum as einsum_of
 from pytorch_to_mlx.ops.linalg import matmul as matmul_of
 
@@ -30,7 +30,7 @@ def matmul(A: Value, B: Value) -> Value:
 def gemm(
     A: Value,
     B: Value,
-    C: Any = None,
+    C: Weight | None = None,
     alpha: float = 1.0,
     beta: float = 1.0,
     transA: int = 0,

@@ -9,7 +9,7 @@ import mlx.core as mx
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.lower._channels import to_first, to_last
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
-from pytorch_to_mlx.lower.onnx._common import call_as, cast
+from pytorch_to_mlx.lower.onnx._common import Weight, call_as, cast
 from pytorch_to_mlx.lower.onnx._context import node
 from pytorch_to_mlx.ops.norms import instance_norm, layer_norm_over, local_response_norm
 
@@ -17,10 +17,10 @@ from pytorch_to_mlx.ops.norms import instance_norm, layer_norm_over, local_respo
 @lowers("BatchNormalization")
 def batch_normalization(
     X: Value,
-    scale: Value,
-    B: Value,
-    input_mean: Value,
-    input_var: Value,
+    scale: Weight,
+    B: Weight,
+    input_mean: Weight,
+    input_var: Weight,
     epsilon: float = 1e-5,
     momentum: float = 0.9,
     training_mode: int = 0,
@@ -63,8 +63,8 @@ def instance_normalization(input: Value, scale: Value, B: Value, epsilon: float 
 @lowers("LayerNormalization")
 def layer_normalization(
     X: Value,
-    Scale: Value,
-    B: Value | None = None,
+    Scale: Weight,
+    B: Weight | None = None,
     axis: int = -1,
     epsilon: float = 1e-5,
     stash_type: int = 1,
@@ -108,8 +108,8 @@ def rms_normalization(
 @lowers("GroupNormalization", since=21)
 def group_normalization(
     X: Value,
-    scale: Value,
-    bias: Value,
+    scale: Weight,
+    bias: Weight,
     num_groups: int,
     epsilon: float = 1e-5,
     stash_type: int = 1,

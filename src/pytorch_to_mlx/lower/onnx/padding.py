@@ -30,7 +30,10 @@ def pad(
     count = len(pads) // 2
     pairs = list(zip(pads[:count], pads[count:], strict=True))
     value = 0 if constant_value is None else number(constant_value)
-    known = all(is_static(a) for a in at) and all(is_static(p) for p in pads)
+    if all(is_static(a) for a in at):
+        moved = [(a, pair) for a, pair in zip(at, pairs, strict=True) if pair != (0, 0)]
+        at, pairs = tuple(a for a, _ in moved), [pair for _, pair in moved]
+    known = all(is_static(a) for a in at) and all(is_static(p) for pair in pairs for p in pair)
     if not known:
         return _pad_at(data, pairs, at, mode, value)
     widths = [(0, 0)] * data.ndim

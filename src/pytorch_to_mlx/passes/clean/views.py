@@ -10,6 +10,7 @@ Given::
     %8 = mx.expand_dims(%7, 1)             -> %6[:, None, None]
     %a = getitem(%9, (0:4,))
     %b = getitem(%a, (1:2, None))          -> %9[1:2, None]
+    %d = mx.reshape(%9[0, :, None], (1, 6))  -> %9[0, None]
 
 Swaps of axes become transposes, and those go below added axes. A part of an array that others read
 as well is not read past.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytorch_to_mlx.graph import Graph, Node, Value, call, is_static
+from pytorch_to_mlx.graph import Graph, Node, Value, call, dims_equal, is_static
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.match import apply, argument, produced_by, same_shape, single_use
 
@@ -31,7 +32,8 @@ def run(graph: Graph, report: PassReport) -> None:
     """Merges transposes, reshapes, and subscripts with the views right before them."""
     apply(graph, report, ("mx.swapaxes",), _swap)
     apply(graph, report, ("mx.transpose",), _transposes)
-    apply(graph, report, (*_RESHAPES, "mx.expand_dims", "mx.squeeze"), _reshapes)
+    apply(graph, report, ("mx.reshape",), _moved_ones)
+    apply(graph, report, (*_RESHAPES, *_INDEXING), _reshapes)
     apply(graph, report, _INDEXING, _subscripts)
 
 
@@ -80,6 +82,8 @@ def _reshapes(node: Node) -> Value | None:
     inner = produced_by(node.args[0], *_RESHAPES, "mx.expand_dims", "mx.squeeze")
     if inner is None or node.output.shape is None:
         return None
+    if node.target == "getitem" and not _only_reshapes(node):
+        return None
     reshaping = node.target in _RESHAPES or (inner.target in _RESHAPES and single_use(inner.output))
     if not reshaping:
         return None
@@ -88,6 +92,49 @@ def _reshapes(node: Node) -> Value | None:
     if source.shape is not None and same_shape(source.dims, shape):
         return source
     return source.reshape(*shape)
+
+
+def _only_reshapes(node: Node) -> bool:
+    """Whether a subscript only adds axes of size 1 and drops such."""
+    index = index_of(node)
+    if index is None:
+        return False
+    sizes = iter(node.args[0].dims)
+    pairs = [(i, 1 if i is None else next(sizes)) for i in index]
+    return all(i is None or i == slice(None) or (i in (0, -1) and n == 1) for i, n in pairs)
+
+
+def _moved_ones(node: Node) -> Value | None:
+    """A reshape of a part that only moves, adds or drops axes of size 1 is a subscript."""
+    inner = produced_by(node.args[0], "getitem")
+    index = index_of(inner) if inner is not None else None
+    if inner is None or index is None or node.output.shape is None or not single_use(inner.output):
+        return None
+    sizes = iter(d for i, d in zip(_kept(index), inner.output.dims, strict=True) if i is not None)
+    out: list[Any] = []
+    wanted = list(node.output.dims)
+    for entry in index:
+        if entry is None:
+            continue
+        if not isinstance(entry, slice):
+            out.append(entry)
+            continue
+        size = next(sizes)
+        while wanted and is_static(wanted[0]) and wanted[0] == 1 and not dims_equal(size, 1):
+            out.append(None)
+            wanted.pop(0)
+        if not wanted or not dims_equal(wanted.pop(0), size):
+            return None
+        out.append(entry)
+    if any(not is_static(d) or d != 1 for d in wanted):
+        return None
+    out += [None] * len(wanted)
+    return call("getitem", inner.args[0], short(tuple(out)))
+
+
+def _kept(index: tuple[Any, ...]) -> list[Any]:
+    """The entries of a subscript that have an axis in the result."""
+    return [i for i in index if i is None or isinstance(i, slice)]
 
 
 def index_of(node: Node) -> tuple[Any, ...] | None:

@@ -13,7 +13,8 @@ Result::
     %3 = ops.embedding(@positions.weight, %2)     # and broadcast where more axes are wanted
     %4
 
-Ranges and zeros among the indices of embeddings, and conditions that always or never hold. As with
+Ranges and zeros among the indices of embeddings, conditions that always or never hold, and places
+that are all of an array's in their order (``x[mx.arange(B)[:, None], mx.arange(T)]``). As with
 masks, one of the sizes lies beyond every integer that the calls mention.
 """
 
@@ -25,7 +26,7 @@ import mlx.core as mx
 import numpy as np
 
 from pytorch_to_mlx.graph import Graph, Node, Value, call
-from pytorch_to_mlx.graph.dims import as_dim
+from pytorch_to_mlx.graph.dims import as_dim, dims_equal, product
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.base import PassReport
@@ -72,8 +73,52 @@ def run(graph: Graph, report: PassReport) -> None:
         same = same_shape(kept.dims, node.output.dims)
         return kept if same else call("mx.broadcast_to", kept, node.output.dims)
 
+    def places(node: Node) -> Value | None:
+        x, indices = node.args[:2]
+        if not is_array(x) or not is_array(indices) or len(node.args) > 2:
+            return None
+        found = tables(indices)
+        if found is None or any(t.dtype.kind not in "iu" for t in found):
+            return None
+        if node.target == "ops.gather_nd":
+            return _spread(x, indices, found)
+        in_order = all((t.reshape(-1) == np.arange(t.size)).all() for t in found)
+        whole = node.kwargs.get("axis") == 0 and dims_equal(x.dims[0], product(indices.dims))
+        return x.reshape(*indices.dims, *x.dims[1:]) if in_order and whole else None
+
     apply(graph, report, ("ops.embedding",), embedding)
     apply(graph, report, ("mx.where",), condition)
+    apply(graph, report, ("ops.gather_nd", "mx.take"), places)
+
+
+def _spread(x: Value, indices: Value, found: list[Array]) -> Value | None:
+    """``x`` with axes of size 1, where each column of the indices counts along its own axis."""
+    rank, count = indices.ndim - 1, found[0].shape[-1]
+    axes: list[int] = []
+    for column in range(count):
+        first = axes[-1] + 1 if axes else 0
+        axis = next(
+            (
+                a
+                for a in range(first, rank)
+                if dims_equal(indices.dims[a], x.dims[column])
+                and all(_counts(t[..., column], a) for t in found)
+            ),
+            None,
+        )
+        if axis is None:
+            return None
+        axes.append(axis)
+    key = tuple(slice(None) if a in axes else None for a in range(rank))
+    out: Value = call("getitem", x, key)
+    dims = (*indices.dims[:-1], *x.dims[count:])
+    return out if same_shape(out.dims, dims) else call("mx.broadcast_to", out, dims)
+
+
+def _counts(table: Array, axis: int) -> bool:
+    """Whether a table's values are the places along one axis."""
+    steps = np.arange(table.shape[axis]).reshape(-1, *(1,) * (table.ndim - 1 - axis))
+    return bool((table == steps).all())
 
 
 def _is_short(ids: Any) -> bool:

@@ -21,40 +21,44 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytorch_to_mlx.graph import Builder, Dim, Graph, Node, Value
+from pytorch_to_mlx.graph import Builder, Graph, Node, Value
 from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.ir import map_arg
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.layout import targets
 from pytorch_to_mlx.passes.layout.moves import same_up_to_ones, transposed
 from pytorch_to_mlx.passes.layout.permutations import (
-    Groups,
     Perm,
     adjacent,
     after_transpose,
+    blocks_in_order,
     drop_axes,
     identity,
+    indexed,
     insert_axes,
     inverse,
     is_identity,
     permuted,
     reshape_groups,
 )
+from pytorch_to_mlx.passes.match import graphs
 
 
 def run(graph: Graph, report: PassReport) -> None:
-    """Rewrites a graph; subgraphs get their captured values in logical order."""
-    _Layout(graph, report).run()
+    """Rewrites a graph, then its subgraphs, which get their captured values in logical order."""
+    weights = set(graph.param_of())
+    for g in graphs(graph):
+        _Layout(g, report, weights).run()
 
 
 class _Layout:
-    def __init__(self, graph: Graph, report: PassReport) -> None:
+    def __init__(self, graph: Graph, report: PassReport, weights: set[Value]) -> None:
         self.graph, self.report = graph, report
         self.at: dict[Value, tuple[Value, Perm]] = {}
         self.maker: dict[Value, Node] = {}
         self.logical: dict[tuple[Value, Perm], Value] = {}
         self.builder = Builder(graph)
-        self.weights = set(graph.param_of())
+        self.weights = weights
 
     def run(self) -> None:
         with self.builder:
@@ -109,6 +113,7 @@ class _Layout:
             "mx.split": self._split,
             "mx.pad": self._per_axis,
             "mx.tile": self._per_axis,
+            "ops.pad_at": self._pad_at,
             "mx.reshape": self._reshape,
             "mx.expand_dims": self._expand_dims,
             "mx.squeeze": self._squeeze,
@@ -336,6 +341,15 @@ class _Layout:
         node.set_args((source, permuted(settings, perm), *rest))
         return self._moved(node.output, perm)
 
+    def _pad_at(self, node: Node) -> bool:
+        x, pads, axes, *rest = node.args
+        source, perm = self.place(x)
+        if not all(isinstance(a, int) for a in axes):
+            return False
+        physical = tuple(perm.index(a % x.ndim) for a in axes)
+        node.set_args((source, pads, physical, *rest))
+        return self._moved(node.output, perm)
+
     def _reshape(self, node: Node) -> bool:
         x = node.args[0]
         source, perm = self.place(x)
@@ -343,7 +357,7 @@ class _Layout:
         groups = reshape_groups(dims, node.output.dims)
         if groups is None:
             return False
-        inner = self._blocks_in_order(groups, dims, perm)
+        inner = blocks_in_order(groups, dims, perm)
         start_of = {}
         for old, new in groups:
             at = [inner.index(a) for a in old if dims[a] != 1] or [inner.index(a) for a in old]
@@ -358,19 +372,6 @@ class _Layout:
                 source = transposed(source, tuple(perm.index(a) for a in inner))
         node.set_args((source, permuted(node.output.dims, order), *node.args[2:]))
         return self._moved(node.output, order)
-
-    def _blocks_in_order(self, groups: Groups, dims: tuple[Dim, ...], perm: Perm) -> Perm:
-        """The physical order with axes that will be merged, and lie side by side, put in order.
-
-        A shuffle of channels stays a shuffle of the last axes: the rest keeps its place.
-        """
-        order = list(perm)
-        for old, _ in groups:
-            axes = [a for a in old if dims[a] != 1]
-            at = sorted(order.index(a) for a in axes)
-            if len(at) > 1 and at == list(range(at[0], at[0] + len(at))):
-                order[at[0] : at[0] + len(at)] = axes
-        return tuple(order)
 
     def _logical_dims(self, v: Value) -> tuple:
         source, perm = self.place(v)
@@ -402,12 +403,12 @@ class _Layout:
     def _getitem(self, node: Node) -> bool:
         x, index = node.args[0], node.args[1]
         source, perm = self.place(x)
-        if not isinstance(index, tuple) or not all(isinstance(i, (slice, int)) for i in index):
+        plain = (slice, int, type(None))
+        if not isinstance(index, tuple) or not all(isinstance(i, plain) for i in index):
             return False
-        full = (*index, *(slice(None),) * (x.ndim - len(index)))
-        dropped = {a for a, i in enumerate(full) if isinstance(i, int)}
-        node.set_args((source, permuted(full, perm)))
-        return self._moved(node.output, drop_axes(perm, dropped))
+        physical, order = indexed(index, perm)
+        node.set_args((source, physical))
+        return self._moved(node.output, order)
 
     def _broadcast_to(self, node: Node) -> bool:
         x = node.args[0]

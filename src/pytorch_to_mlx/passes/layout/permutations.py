@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pytorch_to_mlx.graph import Dim, dims_equal, is_static
 from pytorch_to_mlx.graph.dims import product
@@ -57,6 +58,26 @@ def insert_axes(perm: Perm, axes: Sequence[int]) -> Perm:
     return tuple(out)
 
 
+def indexed(index: Sequence[Any], perm: Perm) -> tuple[tuple[Any, ...], Perm]:
+    """A subscript of slices, ints and ``None`` for the physical array, and the permutation of its
+    result."""
+    given = tuple(i for i in index if i is not None)
+    full = (*given, *(slice(None),) * (len(perm) - len(given)))
+    dropped = {a for a, i in enumerate(full) if isinstance(i, int)}
+    kept = (i for i in index if not isinstance(i, int))
+    added = [a for a, i in enumerate(kept) if i is None]
+    order = insert_axes(drop_axes(perm, dropped), added)
+    physical = iter(permuted(full, perm))
+    entries: list[Any] = []
+    for axis in order:  # ints stay where they are among the others
+        entry = None if axis in added else next(physical)
+        while isinstance(entry, int):
+            entries.append(entry)
+            entry = next(physical)
+        entries.append(entry)
+    return (*entries, *physical), order
+
+
 def reshape_groups(old: Sequence[Dim], new: Sequence[Dim]) -> Groups | None:
     """Pairs of old and new axes whose sizes multiply to the same; None where that is not
     provable.
@@ -90,6 +111,20 @@ def reshape_groups(old: Sequence[Dim], new: Sequence[Dim]) -> Groups | None:
                 return None
         groups.append((a, b))
     return _merge_empty(groups)
+
+
+def blocks_in_order(groups: Groups, dims: tuple[Dim, ...], perm: Perm) -> Perm:
+    """The physical order with axes that will be merged, and lie side by side, put in order.
+
+    A shuffle of channels stays a shuffle of the last axes: the rest keeps its place.
+    """
+    order = list(perm)
+    for old, _ in groups:
+        axes = [a for a in old if dims[a] != 1]
+        at = sorted(order.index(a) for a in axes)
+        if len(at) > 1 and at == list(range(at[0], at[0] + len(at))):
+            order[at[0] : at[0] + len(at)] = axes
+    return tuple(order)
 
 
 def _smaller(left: Dim, right: Dim) -> bool:
