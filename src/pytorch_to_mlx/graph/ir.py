@@ -32,6 +32,7 @@ _VIEWS = frozenset(
 IF = "if"
 WHILE = "while"
 SCAN = "for"
+RAISE = "raise"  # no result: args are a condition, a message with a {} a value, and these values
 
 
 @dataclass(frozen=True)
