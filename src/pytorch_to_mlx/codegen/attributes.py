@@ -28,7 +28,8 @@ class Attributes:
         for path in paths:
             self._add(path)
         self.parts: dict[str, str | int] = {"": ""}
-        if all(p.isascii() and p.isdigit() for p in self.children[""]):
+        own = self.children[""]
+        if own and all(p.isascii() and p.isdigit() for p in own):
             self.sequences.add("")  # a container by itself
         for path in list(self.children):
             self._name_children(path)
