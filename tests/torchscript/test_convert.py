@@ -71,7 +71,7 @@ def test_recurrences_keep_their_length(trace):
 def test_loops_over_time_are_for_loops():
     calls = [(torch.randn(*size),) for size in ((2, 5, 4), (3, 1, 4), (1, 9, 4))]
     converted = converts(scripted(models.Unrolled()), *calls)
-    assert "for step in x:" in converted.code
+    assert "for step in x.transpose(1, 0, 2):" in converted.code
     assert set(converted.captured.dims["symbols"]) == {"B", "T"}
 
 

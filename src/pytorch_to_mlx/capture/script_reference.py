@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytorch_to_mlx.capture.reference import MakeReference, Reference, module_reference
 from pytorch_to_mlx.capture.structure import Arguments, Outputs
 from pytorch_to_mlx.capture.tensors import memory
+from pytorch_to_mlx.errors import CaptureError
 from pytorch_to_mlx.sources.torchscript.rebuild import is_rebuilt
 
 if TYPE_CHECKING:
@@ -40,7 +41,13 @@ def script_reference(
     def call(leaves: list[Any]) -> Any:
         now = arguments.with_values(pytree.tree_unflatten(leaves, spec))
         args, kwargs = arguments.rebuilt(now.args, now.kwargs)
-        return outputs.plain(run(*args, **kwargs))
+        try:
+            return outputs.plain(run(*args, **kwargs))
+        except NotImplementedError as error:
+            raise CaptureError(
+                f"the script itself cannot run here: {str(error).strip().splitlines()[-1][:200]}",
+                hint="Give the saved file: its code is read for the CPU then",
+            ) from error
 
     start = _start(rebuilt)
 

@@ -1,4 +1,4 @@
-"""Control flow nodes as Python ``if``, ``while`` and ``for`` statements.
+"""Control flow nodes as Python ``if``, ``while``, ``for`` and ``raise`` statements.
 
 A condition that is an array is evaluated (``.item()``), which waits for the device.
 """
@@ -6,32 +6,38 @@ A condition that is an array is evaluated (``.item()``), which waits for the dev
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-import sympy
-
-from pytorch_to_mlx.codegen import forms
+from pytorch_to_mlx.codegen import carried, forms
+from pytorch_to_mlx.codegen.block_sizes import BlockSizes
 from pytorch_to_mlx.codegen.expressions import callee, name
 from pytorch_to_mlx.codegen.queries import last_node, width
 from pytorch_to_mlx.codegen.regions import Region
+from pytorch_to_mlx.codegen.sizes import asked_sizes
+from pytorch_to_mlx.codegen.truths import negated, truth
 from pytorch_to_mlx.errors import CodegenError
 from pytorch_to_mlx.graph import Graph, Node, Value
-from pytorch_to_mlx.graph.ir import IF, REQUIRE, SCAN, WHILE
+from pytorch_to_mlx.graph.ir import IF, RAISE, SCAN, WHILE
 
 if TYPE_CHECKING:
     from pytorch_to_mlx.codegen.methods import MethodWriter
 
 # An inner expression is written inline up to this width.
 MAX_WIDTH = 60
+# Where a message names a value; braces that are text are doubled.
+FIELD = re.compile(r"(?<!\{)\{\}(?!\})")
 
 
 class ControlFlow:
-    """Writes ``if``, ``while`` and ``for`` nodes into a method."""
+    """Writes ``if``, ``while``, ``for`` and ``raise`` nodes into a method."""
 
     def __init__(self, writer: MethodWriter) -> None:
         self.writer = writer
+        self.blocks = writer.blocks
 
     def write(self, node: Node) -> None:
         """Appends the statements of a control flow node to the method.
@@ -39,7 +45,7 @@ class ControlFlow:
         Raises:
             CodegenError: the node's kind is unknown.
         """
-        kinds = {IF: self._if, WHILE: self._while, SCAN: self._for, REQUIRE: self._require}
+        kinds = {IF: self._if, WHILE: self._while, SCAN: self._for, RAISE: self._raise}
         if node.target not in kinds:
             raise CodegenError(
                 f"{node.target} has no written form", op=node.origin.op, origin=str(node.origin)
@@ -54,89 +60,125 @@ class ControlFlow:
         branches = []
         for key in ("then", "else"):
             sub = node.subgraphs[key]
-            with self._block() as statements:
+            with self._block() as block:
                 self._nodes(sub)
-                targets = [self._target(v) for v in node.outputs]
-                results = [self._arg(a) for a in sub.ret.args]
-                if not _assigned_by_last(statements, results, targets):
-                    self._store(targets, results)
-            branches.append(statements or [ast.Pass()])
-        self._declare(node, node.outputs)
+            statements, ends = self._sized(block, [self._arg(a) for a in sub.ret.args])
+            left = carried.settle(statements, self._named(node.outputs, ends))
+            branches.append([*statements, *carried.at_once(left)] or [ast.Pass()])
         self.writer.statements.append(ast.If(condition, branches[0], branches[1]))
+        self._declare(node)
 
-    def _require(self, node: Node) -> None:
-        """Raises at sizes that the code is not for."""
-        (relation,) = node.args
-        message: ast.expr = ast.Constant("this model was converted for other sizes")
-        if isinstance(relation, sympy.Eq) and relation.rhs.is_Integer:
-            size = ast.FormattedValue(self._arg(relation.lhs), -1)
-            wanted = ast.Constant(f", where this model was converted for {relation.rhs}")
-            message = ast.JoinedStr([ast.Constant("a size of "), size, wanted])
-        error = ast.Call(name("ValueError"), [message], [])
-        raising: list[ast.stmt] = [ast.Raise(error)]
-        self.writer.statements.append(ast.If(self._arg(sympy.Not(relation)), raising, []))
+    def _raise(self, node: Node) -> None:
+        condition, message, values = node.args
+        error = ast.Call(name("ValueError"), [self._message(message, values)], [])
+        self.writer.statements.append(ast.If(self._truth(condition), [ast.Raise(error, None)], []))
+
+    def _message(self, message: str, values: tuple[Any, ...]) -> ast.expr:
+        """A string, or an f-string where the message names values."""
+        texts = [t.replace("{{", "{").replace("}}", "}") for t in FIELD.split(message)]
+        if not values:
+            return ast.Constant("".join(texts))
+        parts: list[ast.expr] = []
+        for text, value in zip_longest(texts, values):
+            parts += [ast.Constant(text)] if text else []
+            parts += [ast.FormattedValue(self._arg(value), -1)] if value is not None else []
+        return ast.JoinedStr(parts)
 
     def _while(self, node: Node) -> None:
-        self._declare(node, node.outputs)
-        for v, initial in zip(node.outputs, node.args, strict=True):
-            self._store([self._target(v)], [self._arg(initial)])
+        initial = [self._arg(a) for a in node.args]
+        starts = self._named(node.outputs, initial)
         condition, body = node.subgraphs["condition"], node.subgraphs["body"]
         self._carry(condition, node.outputs)
-        self._carry(body, node.outputs)
-        with self._block() as test:
+        with self._block() as block:
             self._nodes(condition)
-            truth = self._truth(condition.ret.args[0])
-        with self._block() as statements:
+            test = self._truth(condition.ret.args[0])
+        tests, (test,) = self._sized(block, [test])
+        with self._block() as block:
+            self._carry(body, node.outputs)
             self._nodes(body)
-            self._store(
-                [self._target(v) for v in node.outputs], [self._arg(a) for a in body.ret.args]
+        results = [self._arg(a) for a in body.ret.args]
+        statements, results = self._sized(block, results)
+        nexts = self._named(node.outputs, results)
+        flag = flag_of(node)
+        if flag is not None:
+            text = nexts[flag][0]
+            self.writer.wanted[text] = "proceed"
+            ways = [p for i, p in enumerate(nexts) if i != flag]
+            begins = [p for i, p in enumerate(starts) if i != flag]
+            loop = carried.until(
+                text, (truth(initial[flag]), truth(results[flag])), begins, ways, statements
             )
-        if test:
-            leave = ast.If(ast.UnaryOp(ast.Not(), truth), [ast.Break()], [])
-            self.writer.statements.append(
-                ast.While(ast.Constant(True), [*test, leave, *statements], [])
-            )
+            self.writer.statements += [*carried.at_once(begins), *loop]
         else:
-            self.writer.statements.append(ast.While(truth, statements, []))
+            left = carried.settle(statements, nexts)
+            statements += carried.at_once(left)
+            if tests:
+                leave: ast.stmt = ast.If(negated(test), [ast.Break()], [])
+                test, statements = ast.Constant(True), [*tests, leave, *statements]
+            loop = [ast.While(test, statements, [])]
+            self.writer.statements += [*carried.at_once(starts), *loop]
+        self._declare(node)
 
     def _for(self, node: Node) -> None:
         initial, arrays = node.args
         body = node.subgraphs["body"]
-        carried, stacked = node.outputs[: len(initial)], node.outputs[len(initial) :]
-        self._declare(node, node.outputs)
-        for v, value in zip(carried, initial, strict=True):
-            self._store([self._target(v)], [self._arg(value)])
+        kept, stacked = node.outputs[: len(initial)], node.outputs[len(initial) :]
+        starts = self._named(kept, [self._arg(a) for a in initial])
+        self.writer.statements += carried.at_once(starts)
         lists = [f"_v{v.id}l" for v in stacked]
         for text in lists:
             self.writer.wanted[text] = "steps"
-            self.writer.statements.append(
-                _assign([ast.Name(text, ast.Store())], ast.List([], ast.Load()))
-            )
-        self._carry(body, carried)
-        slices = body.inputs[len(carried) :]
+            self.writer.statements.append(carried.assign(text, ast.List([], ast.Load())))
+        slices = body.inputs[len(kept) :]
+        counted = {v: r for v, a in zip(slices, arrays, strict=True) if (r := counts(v, a, body))}
         for v in slices:
-            self.writer.wanted[f"_v{v.id}"] = "step"
-        with self._block() as statements:
-            self._nodes(body)
-            results = [self._arg(a) for a in body.ret.args]
-            self._store([self._target(v) for v in carried], results[: len(carried)])
-            for text, result in zip(lists, results[len(carried) :], strict=True):
-                append = ast.Attribute(name(text), "append", ast.Load())
-                statements.append(ast.Expr(ast.Call(append, [result], [])))
-        self.writer.statements.append(self._loop(slices, arrays, statements))
+            self.writer.wanted[f"_v{v.id}"] = "i" if v in counted else "step"
+        with self._block() as block:
+            self._carry(body, kept)
+            self._nodes(body, counted)
+        results = [self._arg(a) for a in body.ret.args]
+        statements, results = self._sized(block, results)
+        nexts, made = self._named(kept, results[: len(kept)]), results[len(kept) :]
+        left = carried.settle(statements, nexts, made)
+        after = [e for e in (carried.afterwards(e, left) for e in made) if e is not None]
+        if len(after) == len(made):
+            statements += [*carried.at_once(left), *self._appends(lists, after)]
+        else:
+            statements += [*self._appends(lists, made), *carried.at_once(left)]
+        self.writer.statements.append(self._loop(slices, arrays, counted, statements))
         for v, text in zip(stacked, lists, strict=True):
-            self._store([self._target(v)], [ast.Call(callee("mx.stack"), [name(text)], [])])
+            stack = ast.Call(callee("mx.stack"), [name(text)], [])
+            self.writer.statements.append(carried.assign(f"_v{v.id}", stack))
+        self._declare(node)
+
+    @staticmethod
+    def _appends(lists: list[str], values: list[ast.expr]) -> list[ast.stmt]:
+        return [
+            ast.Expr(ast.Call(ast.Attribute(name(text), "append", ast.Load()), [value], []))
+            for text, value in zip(lists, values, strict=True)
+        ]
 
     def _loop(
-        self, slices: list[Value], arrays: tuple[Any, ...], statements: list[ast.stmt]
+        self,
+        slices: list[Value],
+        arrays: tuple[Any, ...],
+        counted: Mapping[Value, tuple[Any, ...]],
+        statements: list[ast.stmt],
     ) -> ast.For:
-        targets: list[ast.expr] = [self._target(v) for v in slices]
-        sources = [self._arg(a) for a in arrays]
+        targets: list[ast.expr] = [ast.Name(f"_v{v.id}", ast.Store()) for v in slices]
+        sources: list[ast.expr] = []
+        for v, a in zip(slices, arrays, strict=True):
+            bounds = counted.get(v)
+            ranged = bounds and ast.Call(name("range"), [self._arg(b) for b in bounds], [])
+            sources.append(ranged or self._arg(a))
         if len(targets) == 1:
-            return ast.For(targets[0], sources[0], statements, [], lineno=0)
-        strict = ast.keyword("strict", ast.Constant(True))
-        zipped = ast.Call(name("zip"), sources, [strict])
-        return ast.For(ast.Tuple(targets, ast.Store()), zipped, statements, [], lineno=0)
+            return ast.For(targets[0], sources[0], statements or [ast.Pass()], [], lineno=0)
+        first = counted.get(slices[0])
+        if len(targets) == 2 and first and (len(first) == 1 or first[0] == 0):
+            source = ast.Call(name("enumerate"), sources[1:], [])
+        else:
+            source = ast.Call(name("zip"), sources, [ast.keyword("strict", ast.Constant(True))])
+        return ast.For(ast.Tuple(targets, ast.Store()), source, statements, [], lineno=0)
 
     # -- parts
     # ---------------------------------------------------------------------------------------
@@ -145,6 +187,7 @@ class ControlFlow:
     def _block(self) -> Iterator[list[ast.stmt]]:
         """Statements written inside go to a list of their own."""
         outer, self.writer.statements = self.writer.statements, []
+        self.blocks.append(BlockSizes(self.writer.sizes, self.writer.wanted))
         self.writer.depth += 1
         try:
             yield self.writer.statements
@@ -152,38 +195,63 @@ class ControlFlow:
             self.writer.depth -= 1
             self.writer.statements = outer
 
+    def _sized(
+        self, statements: list[ast.stmt], ends: list[ast.expr]
+    ) -> tuple[list[ast.stmt], list[ast.expr]]:
+        """What the last block holds, with the sizes that it shows itself."""
+        block = self.blocks.pop()
+        block.forget()
+        return block.written(statements, ends, self.writer.env)
+
     def _carry(self, sub: Graph, variables: list[Value]) -> None:
         """Inside a loop its carried inputs are the loop's variables."""
         for inner, outer in zip(sub.inputs, variables, strict=False):
             self.writer.env[inner] = name(f"_v{outer.id}")
             if inner.symbol is not None:
                 self.writer.sizes.bind(inner.symbol, f"_v{outer.id}")
+            if self.blocks:
+                self.blocks[-1].add(inner)
 
-    def _declare(self, node: Node, outputs: list[Value]) -> None:
-        for v in outputs:
+    def _declare(self, node: Node) -> None:
+        """The results have variables from here on."""
+        for v in node.outputs:
+            wanted = self.writer.wanted.get(f"_v{v.id}")
             self.writer.declare(v, node)
+            if wanted:
+                self.writer.wanted[f"_v{v.id}"] = wanted
+            if self.blocks:
+                self.blocks[-1].add(v)
 
-    def _nodes(self, sub: Graph) -> None:
+    def _nodes(self, sub: Graph, counted: Mapping[Value, Any] | None = None) -> None:
         members = set(sub.nodes)
         for node in self.writer.region.branches.get(sub, sub.nodes[:-1]):
             if isinstance(node, Region):
                 call = self.writer.region_call(node)
                 self.writer.assign(node.outputs, call, last_node(node), region=node)
+                for v in node.outputs:
+                    self.blocks[-1].add(v)
+                continue
+            if counted and node.target == "host.item" and node.args[0] in counted:
+                self.writer.sizes.bind(node.output.symbol, f"_v{node.args[0].id}")
                 continue
             expression = self.writer.expression(node)
             if expression is None:
                 continue
             if self._inlines(node, expression, members):
                 self.writer.env[node.output] = expression
-            else:
-                self.writer.assign(node.outputs, expression, node)
+                continue
+            self.writer.assign(node.outputs, expression, node)
+            for v in node.outputs:
+                self.blocks[-1].add(v)
 
     def _inlines(self, node: Node, expression: ast.expr, members: set[Node]) -> bool:
         if len(node.outputs) != 1 or forms.is_random(node.target):
             return False
+        if any(b.shows(node.output) for b in self.blocks[-1:]) and asked(node.output, members):
+            return False
         uses = node.output.uses
         only = next(iter(uses), None)
-        if sum(uses.values()) != 1 or only not in members or only is None or only.subgraphs:
+        if sum(uses.values()) != 1 or only not in members or only is None:
             return False
         return width(expression) <= MAX_WIDTH
 
@@ -192,38 +260,51 @@ class ControlFlow:
 
     def _truth(self, condition: Any) -> ast.expr:
         e = self._arg(condition)
-        if isinstance(condition, Value) and condition.kind == "array":
-            return ast.Call(ast.Attribute(e, "item", ast.Load()), [], [])
-        return e
+        is_array = isinstance(condition, Value) and condition.kind == "array"
+        return truth(e) if is_array else e
 
-    def _target(self, v: Value) -> ast.expr:
-        return ast.Name(f"_v{v.id}", ast.Store())
-
-    def _store(self, targets: list[ast.expr], values: list[ast.expr]) -> None:
-        """One assignment; several targets change at once."""
-        if not targets:
-            return
-        if len(targets) == 1:
-            self.writer.statements.append(_assign(targets, values[0]))
-        else:
-            self.writer.statements.append(
-                _assign([ast.Tuple(targets, ast.Store())], ast.Tuple(values, ast.Load()))
-            )
+    def _named(self, values: list[Value], given: list[ast.expr]) -> list[tuple[str, ast.expr]]:
+        """The variables of values with what they become; each has the name of that, if it tells."""
+        pairs = []
+        for v, e in zip(values, given, strict=True):
+            text = f"_v{v.id}"
+            told = self.writer.wanted.get(e.id, "") if isinstance(e, ast.Name) else ""
+            if told not in _TELL_NOTHING:
+                self.writer.wanted[text] = told
+            pairs.append((text, e))
+        return pairs
 
 
-def _assigned_by_last(
-    statements: list[ast.stmt], results: list[ast.expr], targets: list[ast.expr]
-) -> bool:
-    """Lets the last statement assign to the targets where it makes just these results."""
-    last = statements[-1] if statements else None
-    if not isinstance(last, ast.Assign) or not results:
-        return False
-    made = last.targets[0].elts if isinstance(last.targets[0], ast.Tuple) else last.targets
-    if [ast.unparse(m) for m in made] != [ast.unparse(r) for r in results]:
-        return False
-    last.targets = [targets[0] if len(targets) == 1 else ast.Tuple(targets, ast.Store())]
-    return True
+def flag_of(node: Node) -> int | None:
+    """Which variable of a ``while`` only says whether to go on."""
+    condition, body = node.subgraphs["condition"], node.subgraphs["body"]
+    test = condition.ret.args[0]
+    if len(condition.nodes) > 1 or test not in condition.inputs:
+        return None
+    at = condition.inputs.index(test)
+    if test.kind != "array" or body.inputs[at].uses or node.outputs[at].uses:
+        return None
+    return at
 
 
-def _assign(targets: list[ast.expr], value: ast.expr) -> ast.Assign:
-    return ast.Assign(targets, value, lineno=0)
+def counts(slice_: Value, array: Any, body: Graph) -> tuple[Any, ...] | None:
+    """The arguments of ``range`` where a loop goes over an ``arange`` and only wants numbers."""
+    made = array.node if isinstance(array, Value) else None
+    if made is None or made.target != "mx.arange" or not slice_.uses:
+        return None
+    items = [n for n in body.nodes if n in slice_.uses]
+    if len(items) != len(slice_.uses) or any(n.target != "host.item" for n in items):
+        return None
+    if any(isinstance(a, (Value, float)) for a in made.args):
+        return None
+    return tuple(made.args)
+
+
+def asked(value: Value, members: set[Node]) -> bool:
+    """Whether a block's calls mention a size that the value shows."""
+    wanted = asked_sizes(members)
+    return any(d in wanted for d in value.shape or ())
+
+
+# Names that say nothing of what a value is.
+_TELL_NOTHING = frozenset({"", "x", "mask", "zeros", "ones", "positions", "index"})

@@ -237,6 +237,8 @@ def _carried(
     The call's result takes it over, or the first of several, where it alone is used.
     """
     call = statement.value if isinstance(statement, ast.Assign) else None
+    if isinstance(call, ast.Name) and last_use.get(call.id) == at:
+        return names.get(call.id, "")
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Subscript) or not call.args:
         return ""
     target = statement.targets[0]  # type: ignore[attr-defined]

@@ -86,7 +86,9 @@ def _only_element(call: ast.expr | None, lengths: dict[str, int]) -> str:
 
 
 def return_directly(body: list[ast.stmt]) -> list[ast.stmt]:
-    """``x = f(y); return x`` as ``return f(y)``."""
+    """``x = f(y); return x`` as ``return f(y)``, in the branches of a last ``if`` too."""
+    if len(body) > 1 and isinstance(body[-1], ast.Return) and isinstance(body[-2], ast.If):
+        return _return_in_branches(body)
     if (
         len(body) < 2
         or not isinstance(body[-1], ast.Return)
@@ -94,9 +96,50 @@ def return_directly(body: list[ast.stmt]) -> list[ast.stmt]:
     ):
         return body
     value, target = body[-1].value, body[-2].targets[0]
+    if _all_names(value, target) and _gives_tuple(body[-2].value):
+        call = body[-2].value
+        call.__dict__["count"] = len(target.elts)  # type: ignore[attr-defined]
+        return [*body[:-2], ast.fix_missing_locations(ast.Return(call))]
     if isinstance(value, ast.Name) and isinstance(target, ast.Name) and value.id == target.id:
         return [*body[:-2], ast.fix_missing_locations(ast.Return(body[-2].value))]
     return body
+
+
+def _all_names(value: ast.expr | None, target: ast.expr) -> bool:
+    """Whether ``a, b`` is returned as it was assigned."""
+    if not isinstance(value, ast.Tuple) or not isinstance(target, ast.Tuple):
+        return False
+    names = [getattr(e, "id", "") for e in value.elts]
+    return all(names) and names == [getattr(e, "id", "_") for e in target.elts]
+
+
+def _gives_tuple(e: ast.expr) -> bool:
+    """Whether it calls a module or a function of the file; they give tuples, ``mx`` gives lists."""
+    if not isinstance(e, ast.Call):
+        return False
+    root = e.func
+    while isinstance(root, (ast.Attribute, ast.Subscript)):
+        root = root.value
+    return isinstance(root, ast.Name) and root.id not in ("mx", "nn")
+
+
+def _return_in_branches(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Returns early where both branches of the last ``if`` end by making what is returned."""
+    *front, choice, last = body
+    assert isinstance(choice, ast.If)
+    if not choice.orelse or not isinstance(last, ast.Return):
+        return body
+    ends = [return_directly([*part, copy.deepcopy(last)]) for part in (choice.body, choice.orelse)]
+    if any(_same_end(part, last) for part in ends):
+        return body
+    early = ast.If(choice.test, ends[0], [])
+    return [*front, ast.fix_missing_locations(early), *ends[1]]
+
+
+def _same_end(part: list[ast.stmt], last: ast.Return) -> bool:
+    """Whether a branch still makes a variable that it returns at once."""
+    made = isinstance(part[-1], ast.Return) and ast.dump(part[-1]) == ast.dump(last)
+    return made and not (isinstance(last.value, ast.Name) and len(part) == 1)
 
 
 def _find_run(body: list[ast.stmt], start: int) -> _Run | None:

@@ -9,6 +9,8 @@ from typing import Any
 import sympy
 
 from pytorch_to_mlx.codegen import forms
+from pytorch_to_mlx.codegen.block_sizes import BlockSizes
+from pytorch_to_mlx.codegen.carried import without_copies
 from pytorch_to_mlx.codegen.context import Context, Method
 from pytorch_to_mlx.codegen.control import ControlFlow
 from pytorch_to_mlx.codegen.expressions import Renderer, attribute_chain, name
@@ -22,6 +24,7 @@ from pytorch_to_mlx.codegen.queries import (
     MAX_WIDTH,
     complexity,
     contains,
+    given_back,
     last_node,
     occurrences,
     width,
@@ -32,10 +35,9 @@ from pytorch_to_mlx.codegen.size_names import names_in
 from pytorch_to_mlx.codegen.sizes import Sizes, asked_sizes
 from pytorch_to_mlx.codegen.source_names import assigned_names, enclosing_class
 from pytorch_to_mlx.graph import Node, Tree, Value
-from pytorch_to_mlx.graph.ir import IF, REQUIRE
+from pytorch_to_mlx.graph.ir import RAISE, iter_values
 
 MAX_IN_DICT = 70  # of a value in a dict that is returned
-MAX_CONDITION = 50
 
 
 class MethodWriter:
@@ -55,6 +57,7 @@ class MethodWriter:
         self.statements: list[ast.stmt] = []
         self.made: set[Value] = set()
         self.depth = 0  # of nested statements
+        self.blocks: list[BlockSizes] = []  # around what is being written
         self.defined_at: dict[Value, int] = {}
         self.is_root = self.path == "" and not region.frame.call
         arrays = list(region.inputs)
@@ -64,11 +67,11 @@ class MethodWriter:
         self.given = set(arrays)
         self.sizes = Sizes(arrays, names_in(context.graph, is_root=self.is_root))
         self.renderer = Renderer(self.value, self.sizes.expression, self.sizes.kept)
-        self.counts = self._count_uses()
         self.asked = asked_sizes(region.nodes())
+        self.given_back = given_back(context.graph, region) if self.is_root else region.outputs
+        self.counts = self._count_uses()
 
-    # -- values
-    # --------------------------------------------------------------------------------------
+    # -- values ------------------------------------------------------------------------------------
 
     def value(self, v: Value) -> ast.expr:
         if v in self.env:
@@ -90,7 +93,7 @@ class MethodWriter:
             used = item.inputs if isinstance(item, Region) else occurrences(item)
             for v in used:
                 counts[v] = counts.get(v, 0) + 1
-        for v in self.region.outputs:
+        for v in self.given_back:
             counts[v] = counts.get(v, 0) + 1
         for path, position in self.context.graph.states.items():
             stored = self.context.graph.ret.args[position]
@@ -98,8 +101,7 @@ class MethodWriter:
                 counts[stored] = counts.get(stored, 0) + 1
         return counts
 
-    # -- writing
-    # -------------------------------------------------------------------------------------
+    # -- writing -----------------------------------------------------------------------------------
 
     def write(self) -> Method:
         for i, item in enumerate(self.region.items):
@@ -108,7 +110,8 @@ class MethodWriter:
             else:
                 self._call_node(item, i)
         self._store_states()
-        self.statements.append(ast.Return(self._returned()))
+        if self.is_root or self.region.outputs or not self.statements:
+            self.statements.append(ast.Return(self._returned()))
         return self._finish()
 
     def _call_node(self, node: Node, at: int) -> None:
@@ -128,7 +131,7 @@ class MethodWriter:
         """A call as an expression; None for control flow and host values, which are written as
         statements.
         """
-        if node.subgraphs or node.target == REQUIRE:
+        if node.subgraphs or node.target == RAISE:
             ControlFlow(self).write(node)
             return None
         if node.target.startswith("ops."):
@@ -150,7 +153,7 @@ class MethodWriter:
         if isinstance(v.symbol, sympy.Symbol):
             self.sizes.bind(v.symbol, f"_v{v.id}")
         if not self.depth:
-            self.defined_at[v] = len(self.statements) + 1
+            self.defined_at[v] = len(self.statements)
             self.sizes.add_array(v)
 
     def _host_item(self, node: Node) -> None:
@@ -168,6 +171,8 @@ class MethodWriter:
     def _call_region(self, child: Region, at: int) -> None:
         expression = self.region_call(child)
         in_list = isinstance(self.self_path(child.frame.path), ast.Subscript)
+        if not child.outputs:  # it only checks, or changes states
+            self.statements.append(ast.Expr(expression))
         if len(child.outputs) == 1 and not in_list and self._inlines(child, expression, at):
             self.env[child.outputs[0]] = expression
             return
@@ -229,8 +234,7 @@ class MethodWriter:
                 return wanted
         return "x"
 
-    # -- inlining
-    # ------------------------------------------------------------------------------------
+    # -- inlining ----------------------------------------------------------------------------------
 
     def _inlines(self, item: Item, expression: ast.expr, at: int) -> bool:
         value = item.outputs[0]
@@ -243,6 +247,8 @@ class MethodWriter:
         if self.sizes.tells(value, self.asked):
             return False  # only a variable's shape can be read
         user = self._user(value, at)
+        if user is None and value not in self.given_back:  # it is only stored as a state
+            return width(expression) <= MAX_WIDTH and "self." not in ast.unparse(expression)
         if user is None:
             in_dict = self.is_root and (self.context.graph.out_tree or Tree("none")).kind == "dict"
             return (
@@ -251,10 +257,10 @@ class MethodWriter:
                 and not self.context.graph.states
                 and (not in_dict or width(expression) <= MAX_IN_DICT)
             )
-        if isinstance(user, Node) and user.target == IF and user.args[0] is value:
-            return width(expression) <= MAX_CONDITION
+        if isinstance(user, Node) and user.subgraphs and value not in iter_values(user.args):
+            return False
         if isinstance(user, Node) and (
-            user.subgraphs or (len(user.outputs) > 1 and width(expression) > 40)
+            not user.subgraphs and (len(user.outputs) > 1 and width(expression) > 40)
         ):
             return False
         if self._first_argument_of_list_element(user, value):
@@ -280,8 +286,7 @@ class MethodWriter:
             return False
         return first is value and isinstance(self.context.attributes.parts[path], int)
 
-    # -- ends
-    # ----------------------------------------------------------------------------------------
+    # -- ends --------------------------------------------------------------------------------------
 
     def _store_states(self) -> None:
         """Assigns new values of buffers in the module that makes them (or the root)."""
@@ -341,7 +346,7 @@ class MethodWriter:
         local = allocator.allocate(body, names, self.wanted, set())
         substitute = Substitute(local)
         body = [ast.fix_missing_locations(substitute.visit(s)) for s in body]
-        body = return_directly(fold_loops(body))
+        body = return_directly(fold_loops(without_copies(body)))
         arguments = self._argument_names(names) + list(extra_names.values())
         return Method(self.region, arguments, body, list(self.sizes.extra))
 

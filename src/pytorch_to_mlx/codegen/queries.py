@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 
 from pytorch_to_mlx.codegen.regions import Region
-from pytorch_to_mlx.graph import Node, Value
+from pytorch_to_mlx.graph import Graph, Node, Value
 from pytorch_to_mlx.graph.dims import free_symbols
 from pytorch_to_mlx.graph.ir import iter_leaves, iter_values
 
@@ -58,6 +58,13 @@ def last_node(region: Region) -> Node | None:
     nodes = region.nodes()
     made = [n for n in nodes if any(v in region.outputs for v in n.outputs)]
     return made[-1] if made else (nodes[-1] if nodes else None)
+
+
+def given_back(graph: Graph, region: Region) -> list[Value]:
+    """What the root returns; among its region's outputs are new states, too."""
+    ret = graph.ret.args
+    kept = set(iter_values(ret[: len(ret) - len(graph.states)]))
+    return [v for v in region.outputs if v in kept]
 
 
 def contains(region: Region, path: str) -> bool:

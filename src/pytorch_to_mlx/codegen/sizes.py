@@ -69,6 +69,13 @@ class Sizes:
             bool(free_symbols(d) & asked) and self._derive(d) is None for d in value.shape or ()
         )
 
+    def derives(self, e: sympy.Expr) -> bool:
+        """Whether the arrays in reach determine a size."""
+        used = dict(self.used)
+        found = self._derive(e) is not None
+        self.used = used
+        return found
+
     def expression(self, e: sympy.Expr) -> ast.expr:
         """Python for a size; atoms become placeholder names ``_a<n>`` that :meth:`bindings` later
         binds.
@@ -103,7 +110,8 @@ class Sizes:
         for i, atom in enumerate(self.atoms):
             if dims_equal(e, atom):
                 self.used[atom] = None
-                return sympy.Symbol(f"_a{i}", integer=True, positive=True)
+                positive = True if atom.is_positive else None
+                return sympy.Symbol(f"_a{i}", integer=True, positive=positive)
         if isinstance(e, sympy.Symbol):
             return self._invert(e) if free_symbols(e) else e  # the name of a function is itself
         if not e.args:

@@ -258,12 +258,12 @@ def _return_annotation(method: Method) -> ast.expr:
     text = "mx.array"
     if isinstance(value, ast.Tuple) and not value.elts:
         text = "tuple[()]"
-    elif isinstance(value, ast.Tuple):
-        text = (
-            "tuple[mx.array, ...]"
-            if len(value.elts) > 3 or any(isinstance(e, ast.Starred) for e in value.elts)
-            else f"tuple[{', '.join(['mx.array'] * len(value.elts))}]"
-        )
+    elif isinstance(value, ast.Tuple) or (value is not None and "count" in value.__dict__):
+        parts = value.elts if isinstance(value, ast.Tuple) else []
+        count = len(parts) or value.__dict__["count"]
+        several = f"tuple[{', '.join(['mx.array'] * count)}]"
+        unknown = count > 3 or any(isinstance(e, ast.Starred) for e in parts)
+        text = "tuple[mx.array, ...]" if unknown else several
     elif isinstance(value, ast.Dict):
         text = "dict[str, mx.array]"
     elif isinstance(value, ast.List):

@@ -8,6 +8,7 @@ them into plain Python integers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -19,8 +20,13 @@ Dim: TypeAlias = "int | sympy.Expr"
 
 
 def symbol(name: str) -> sympy.Symbol:
-    """A positive integer symbol."""
+    """The integer symbol of a size: positive, but where data decide it (torch's ``u0``)."""
+    if _OF_DATA.fullmatch(name):
+        return sympy.Symbol(name, integer=True)
     return sympy.Symbol(name, integer=True, positive=True)
+
+
+_OF_DATA = re.compile(r"u\d+")
 
 
 class FloorDiv(sympy.Function):

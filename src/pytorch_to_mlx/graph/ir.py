@@ -32,7 +32,7 @@ _VIEWS = frozenset(
 IF = "if"
 WHILE = "while"
 SCAN = "for"
-REQUIRE = "require"  # a relation of sizes that must hold
+RAISE = "raise"  # no result: args are a condition, a message with a {} a value, and these values
 
 
 @dataclass(frozen=True)

@@ -217,26 +217,30 @@ def scatter_reduce(
 
 def slice_scatter(
     x: mx.array,
-    src: mx.array,
+    src: mx.array | float,
     axis: int = 0,
     start: int | None = None,
     end: int | None = None,
     step: int = 1,
 ) -> mx.array:
-    """``x`` with ``x[start:end:step]`` along ``axis`` replaced by ``src`` (bounds clamped)."""
+    """``x`` with ``x[start:end:step]`` along ``axis`` replaced by ``src`` (bounds clamped), an
+    array of that shape or one number.
+    """
     axis = axis % x.ndim
     begin, stop, _ = slice(start, end).indices(x.shape[axis])
-    if src.size == 0 or begin >= stop:
+    if begin >= stop or (isinstance(src, mx.array) and src.size == 0):
         return x
     return write_at(x, (*((slice(None),) * axis), slice(begin, stop, step)), src)
 
 
-def select_scatter(x: mx.array, src: mx.array, axis: int, position: int) -> mx.array:
-    """``x`` with its slice ``position`` of ``axis`` replaced by ``src``."""
+def select_scatter(x: mx.array, src: mx.array | float, axis: int, position: int) -> mx.array:
+    """``x`` with its slice ``position`` of ``axis`` replaced by ``src`` (an array or a number)."""
     axis = axis % x.ndim
     position = position % x.shape[axis]
     key = (*((slice(None),) * axis), slice(position, position + 1))
-    return write_at(x, key, mx.expand_dims(src, axis)) if src.size else x
+    if isinstance(src, mx.array) and src.ndim:
+        return write_at(x, key, mx.expand_dims(src, axis)) if src.size else x
+    return write_at(x, key, src)
 
 
 def diagonal_scatter(

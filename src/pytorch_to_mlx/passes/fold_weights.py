@@ -20,7 +20,7 @@ from pytorch_to_mlx.graph import Graph, Node, Param, Value, is_static
 from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dims import free_symbols
 from pytorch_to_mlx.graph.dtypes import DType
-from pytorch_to_mlx.graph.ir import RETURN, map_arg
+from pytorch_to_mlx.graph.ir import RAISE, RETURN, map_arg
 from pytorch_to_mlx.passes.base import PassReport
 
 DEQUANTIZE = "ops.dequantize_linear"
@@ -66,7 +66,7 @@ def weights_behind(value: Value, static: dict[Value, tuple[Node, ...]]) -> list[
 
 def _foldable(node: Node, static: dict[Value, tuple[Node, ...]]) -> bool:
     if (
-        node.target in (RETURN, "host.item")
+        node.target in (RETURN, RAISE, "host.item")
         or node.subgraphs
         or node.is_layer
         or ".random" in node.target

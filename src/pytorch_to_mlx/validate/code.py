@@ -16,7 +16,7 @@ from pytorch_to_mlx.codegen.expressions import name as name_of
 from pytorch_to_mlx.codegen.flat import FlatWriter
 from pytorch_to_mlx.codegen.library import library_source
 from pytorch_to_mlx.graph import Graph, Node, Param, Value, is_static
-from pytorch_to_mlx.graph.ir import RETURN
+from pytorch_to_mlx.graph.ir import RAISE, RETURN
 from pytorch_to_mlx.package import arrays
 
 if TYPE_CHECKING:
@@ -43,13 +43,16 @@ class Code:
         return f"v{value.id}"
 
     def add(self, node: Node) -> list[str]:
-        """The node's statements, which are also appended to ``lines``.
+        """The node's statements, which are also appended to ``lines``; none for a ``raise``, which
+        has no value to compare.
 
         Raises:
             NotFlat: the node is an if or a loop.
         """
         if node.subgraphs:
             raise NotFlat(f"{node.target} at {node.origin}")
+        if node.target == RAISE:
+            return []
         for v in node.inputs():
             if v not in self.writer.env:
                 self.writer.env[v] = name_of(self.variable(v))

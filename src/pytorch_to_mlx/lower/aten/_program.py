@@ -41,7 +41,7 @@ DROPPED_KWARGS = {
 ASSERTIONS = (
     "aten._assert_tensor_metadata",
     "aten._assert_scalar",
-    "aten._assert_async",
+    "aten._assert_async.default",
     "aten.sym_constrain_range",
     "aten.sym_constrain_range_for_size",
     "aten._functional_assert_async",

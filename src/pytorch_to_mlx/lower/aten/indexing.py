@@ -162,13 +162,24 @@ def slice_scatter(
     if step == 1 and dims_equal(self.dims[dim], src.dims[dim]):
         return src.astype(DType(str(self.dtype)))
     stop = None if isinstance(end, int) and end >= 2**62 else end
-    return call("ops.slice_scatter", self, src, dim, start, stop, step)
+    return call("ops.slice_scatter", self, _one_number(src), dim, start, stop, step)
 
 
 @lowers("aten.select_scatter")
 def select_scatter(self: Value, src: Value, dim: int, index: Dim) -> Value:
     """select_scatter(Tensor self, Tensor src, int dim, SymInt index) -> Tensor"""
-    return call("ops.select_scatter", self, src, dim, index)
+    return call("ops.select_scatter", self, _one_number(src), dim, index)
+
+
+def _one_number(src: Value) -> Any:
+    """What is written everywhere alike: the number (or the 0-D array) that was spread for it."""
+    made = src.node
+    if made is None or made.target != "mx.broadcast_to" or made.args[0].ndim:
+        return src
+    value: Value = made.args[0]
+    constant = value.node is not None and value.node.target == "mx.array"
+    number = value.node.args[0] if constant and value.node is not None else None
+    return number if isinstance(number, (bool, int, float)) else value
 
 
 @lowers("aten.diagonal_scatter")

@@ -10,7 +10,7 @@ import sympy
 from pytorch_to_mlx.graph import Graph, Node
 from pytorch_to_mlx.graph.build import current_builder
 from pytorch_to_mlx.graph.dims import evaluate, free_symbols, is_static
-from pytorch_to_mlx.graph.ir import REQUIRE
+from pytorch_to_mlx.graph.ir import RAISE
 from pytorch_to_mlx.lower.onnx._context import node
 
 #: Up to which size the bounds of a condition are searched.
@@ -41,8 +41,14 @@ def take(relation: Any) -> bool:
     if not lowering.undecided:
         lowering.required[relation] = taken
         _bound(wanted, lowering, sizes)
+    message = "this model was converted for other sizes"
+    values: tuple[Any, ...] = ()
+    if isinstance(wanted, sympy.Eq) and wanted.rhs.is_Integer:
+        message = f"a size of {{}}, where this model was converted for {wanted.rhs}"
+        values = (wanted.lhs,)
     builder = current_builder()
-    builder.add(Node(REQUIRE, (wanted,), scope=builder.scope, origin=builder.origin))
+    args = (sympy.Not(wanted), message, values)
+    builder.add(Node(RAISE, args, scope=builder.scope, origin=builder.origin))
     return taken
 
 

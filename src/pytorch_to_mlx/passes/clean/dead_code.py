@@ -11,8 +11,8 @@ Result::
     %1 = mx.sin(%0)
     return(%1)
 
-Kept are the ``return`` (which also holds the new values of states), calls without results, and a
-host call whose symbol a size still mentions.
+Results of an ``if`` that nobody uses go too. Kept are the ``return`` (which also holds the new
+values of states), calls without results, and a host call whose symbol a size still mentions.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from __future__ import annotations
 import sympy
 
 from pytorch_to_mlx.graph import Graph, Node
+from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dims import free_symbols
-from pytorch_to_mlx.graph.ir import RETURN
+from pytorch_to_mlx.graph.ir import IF, RETURN
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.match import graphs
 
@@ -29,6 +30,9 @@ from pytorch_to_mlx.passes.match import graphs
 def run(graph: Graph, report: PassReport) -> None:
     """Removes dead calls of the graph and its subgraphs, consumers before producers."""
     needed = _symbols_in_use(graph)
+    for _, node in graph.walk():
+        if node.target == IF:
+            report.applied += _prune(node, needed)
     for g in graphs(graph):
         dead: set[Node] = set()
         for node in reversed(g.nodes):
@@ -38,6 +42,17 @@ def run(graph: Graph, report: PassReport) -> None:
         if dead:
             g.nodes[:] = [n for n in g.nodes if n not in dead]
             report.applied += len(dead)
+
+
+def _prune(node: Node, needed: set[sympy.Symbol]) -> int:
+    """Takes away the results of an ``if`` that nobody uses; how many there were."""
+    kept = [i for i, v in enumerate(node.outputs) if v.uses or v.symbol in needed]
+    gone = len(node.outputs) - len(kept)
+    if gone and kept:
+        for sub in node.subgraphs.values():
+            sub.ret.set_args(tuple(sub.ret.args[i] for i in kept))
+        attach_outputs(node, [node.outputs[i] for i in kept])
+    return gone if kept else 0
 
 
 def _is_dead(node: Node, needed: set[sympy.Symbol]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from pytorch_to_mlx.errors import CaptureError
 from pytorch_to_mlx.sources.torchscript.appended import Appended
+from pytorch_to_mlx.sources.torchscript.frames import FRAMES
 from pytorch_to_mlx.sources.torchscript.fused import FUSED
 from pytorch_to_mlx.sources.torchscript.host import FUNCTIONS, ON_NUMBERS
 from pytorch_to_mlx.sources.torchscript.truth import of_tensor
@@ -128,9 +129,7 @@ def _operator(kind: str, schema: Any) -> Callable[..., Any]:
     count = sum(not a.kwarg_only for a in arguments)
     keywords = [a.name for a in arguments if a.kwarg_only]
     slots = [i for i, a in enumerate(arguments) if str(a.type) == "Tensor"]
-    recurrent = (
-        kind.startswith("aten::") and name in _RECURRENT and overload._overloadname == "input"
-    )
+    recurrent = overload._overloadname if kind.startswith("aten::") and name in _RECURRENT else ""
 
     def call(*given: Any) -> Any:
         args = [a if c is None else c(a) for c, a in zip(convert, given, strict=False)]
@@ -140,8 +139,11 @@ def _operator(kind: str, schema: Any) -> Callable[..., Any]:
         numbers = [i for i in slots if i < len(args) and not isinstance(args[i], torch.Tensor)]
         if numbers and len(numbers) == len(slots) and name in ON_NUMBERS:
             return ON_NUMBERS[name](*args[:count], **named)
-        if recurrent:  # capture replaces these by ops that keep the length dynamic
+        if recurrent == "input":  # capture replaces these by ops that keep the length dynamic
             return getattr(torch._VF, name)(*args[:count])
+        if recurrent == "data" and args[1].ndim == 2:  # so does it with packs: padded, and lengths
+            packed = getattr(torch.ops.p2m, f"packed_{name}")
+            return packed(args[0], args[1][0], *args[2:count])
         if packet and any(isinstance(args[i], (torch.SymInt, torch.SymFloat)) for i in numbers):
             return packet(*args[:count], **named)
         return overload(*args[:count], **named)
@@ -191,6 +193,23 @@ def _as(name: str) -> Callable[[dict[Any, Any]], Any]:
     return convert
 
 
+def _implicit_int(given: dict[Any, Any]) -> Any:
+    """An integer; of a pack that capture keeps as lengths, its first size is how many they are."""
+    x = next(iter(given.values()))
+    return x.shape[0] if getattr(x, "ndim", 0) == 1 else _as("Int")(given)
+
+
+def _vf(name: str) -> Callable[[dict[Any, Any]], Any]:
+    """A function of torch that capture may have replaced."""
+
+    def call(given: dict[Any, Any]) -> Any:
+        import torch
+
+        return getattr(torch._VF, name)(*given.values())
+
+    return call
+
+
 def _to_bool(given: dict[Any, Any]) -> Any:
     import torch
 
@@ -203,6 +222,8 @@ def _tensor(given: dict[Any, Any]) -> Any:
 
     data = next(iter(given.values()))
     dtype = to_dtype(given.get("dtype"))
+    if isinstance(data, Appended):
+        data = data.stacked()
     if isinstance(data, torch.Tensor):
         return data.clone() if dtype is None else data.to(dtype, copy=True)
     if isinstance(data, (torch.SymInt, torch.SymFloat)):
@@ -211,7 +232,22 @@ def _tensor(given: dict[Any, Any]) -> Any:
     if isinstance(data, (list, tuple)) and any(isinstance(v, torch.SymInt) for v in data):
         parts = [torch.scalar_tensor(v, dtype=dtype or torch.int64) for v in data]
         return torch.stack(parts)
+    if FRAMES or not isinstance(data, (list, tuple)):
+        return _filled(data, dtype)
     return torch.tensor(data, dtype=dtype)
+
+
+def _filled(data: Any, dtype: Any) -> Any:
+    """Numbers as a tensor that ops make: control flow of torch cannot hold constants."""
+    import torch
+
+    if isinstance(data, (list, tuple)) and data:
+        return torch.stack([_filled(v, dtype) for v in data])
+    if isinstance(data, (list, tuple)):
+        return torch.zeros(0, dtype=dtype)
+    kind = torch.bool if isinstance(data, bool) else None
+    kind = torch.int64 if kind is None and isinstance(data, int) else kind
+    return torch.full((), data, dtype=dtype or kind)
 
 
 def _device(given: dict[Any, Any]) -> Any:
@@ -229,6 +265,16 @@ def _length(given: dict[Any, Any]) -> Any:
     return x.shape[0] if isinstance(x, torch.Tensor) else len(x)
 
 
+def _unbind(given: dict[Any, Any]) -> Any:
+    """The slices along a dim: a list of unknown length where its size is dynamic."""
+    import torch
+
+    x, dim = given["self"], given["dim"]
+    if isinstance(x.shape[dim], torch.SymInt):
+        return Appended([], x.movedim(dim, 0))
+    return list(x.unbind(dim))
+
+
 def _first(given: dict[Any, Any]) -> Any:
     return next(iter(given.values()))
 
@@ -242,11 +288,13 @@ _OWN: dict[str, Callable[[dict[Any, Any]], Any]] = {
     "numel": lambda g: g["self"].numel(),
     "dim": lambda g: g["self"].dim(),
     "len": _length,
+    "unbind": _unbind,
     "item": _item,
     "Int": _as("Int"),
     "Float": _as("Float"),
     "Bool": _to_bool,
-    "IntImplicit": _as("Int"),
+    "IntImplicit": _implicit_int,
+    **{name: _vf(name) for name in ("_pack_padded_sequence", "_pad_packed_sequence")},
     "FloatImplicit": _as("Float"),
     "ScalarImplicit": _item,
     "tensor": _tensor,

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytorch_to_mlx.errors import CaptureError
-from pytorch_to_mlx.sources.torchscript.frames import FRAMES, Frame, get_attribute, set_attribute
-from pytorch_to_mlx.sources.torchscript.interpret import Block, Env
-from pytorch_to_mlx.sources.torchscript.truth import DataBool, choose, decided_by_sizes, known
+from pytorch_to_mlx.sources.torchscript.block import Block, Env
+from pytorch_to_mlx.sources.torchscript.operands import Saved, reached
+from pytorch_to_mlx.sources.torchscript.raising import REFUSALS, raise_if
+from pytorch_to_mlx.sources.torchscript.truth import (
+    DataBool,
+    as_condition,
+    choose,
+    decided_by_sizes,
+    known,
+    negated,
+)
 
 Place = tuple[str, int]
 
@@ -16,7 +24,7 @@ Place = tuple[str, int]
 @dataclass
 class If:
     """A choice. One that sizes or data decide becomes ``torch.cond``, unless a branch only raises:
-    then the other one is what the model computes."""
+    then the traced program refuses there, and the other branch is what the model computes."""
 
     condition: str
     then: Block
@@ -26,9 +34,12 @@ class If:
     numbers: bool = False  # whether it only chooses among numbers
 
     def __call__(self, env: Env) -> None:
-        chosen = known(env[self.condition])
-        if chosen is None and self.then.raises != self.other.raises:
-            chosen = self.other.raises
+        condition = as_condition(env[self.condition])
+        chosen = known(condition)
+        if chosen is None and (self.then.raises or self.other.raises):
+            chosen = not self.then.raises
+            refused = self.then if self.then.raises else self.other
+            raise_if(negated(condition) if chosen else condition, refused.refusal(env))
         if chosen is None:
             results = self._traced(env)
         else:
@@ -36,12 +47,15 @@ class If:
         env.update(zip(self.outputs, results, strict=True))
 
     def _traced(self, env: Env) -> list[Any]:
-        condition = env[self.condition]
+        from pytorch_to_mlx.sources.torchscript import branches
+
+        condition = as_condition(env[self.condition])
         try:
             if self.numbers and self.then.pure and self.other.pure:
-                pairs = zip(self.then.run(env), self.other.run(env), strict=True)
-                return [choose(condition, a, b) for a, b in pairs]
-            return branch(condition, self.then, self.other, env)
+                pairs = list(zip(self.then.run(env), self.other.run(env), strict=True))
+                if not isinstance(condition, DataBool) or all(_is_bool(a) for a, _ in pairs):
+                    return [choose(condition, a, b) for a, b in pairs]
+            return branches.traced(condition, self.then, self.other, env)
         except CaptureError:
             raise
         except Exception as error:
@@ -56,6 +70,15 @@ class If:
             ) from error
 
 
+class Start(NamedTuple):
+    """What there was before the first round of a loop."""
+
+    saved: Saved
+    proceed: Any
+    carried: list[Any]
+    refusals: int  # made before
+
+
 @dataclass
 class Loop:
     """A loop, unrolled where its count is known; else ``torch.while_loop``."""
@@ -68,11 +91,13 @@ class Loop:
     def __call__(self, env: Env) -> None:
         count, proceed, *carried = (env[n] for n in self.names)
         i = 0
+        start = None if self.body.always else self._start(env, proceed, carried)
         while True:
             go = known(proceed) if isinstance(count, int) else None
             more = known(i < count)
             if go is None or more is None:
-                carried = self._traced(env, i, proceed, carried)
+                again = self._from(start, env) if start is not None and i else None
+                carried = again or self._traced(env, i, proceed, carried)
                 break
             if not (go and more):
                 break
@@ -80,6 +105,26 @@ class Loop:
             proceed, *carried = self.body.run(env)
             i += 1
         env.update(zip(self.outputs, carried, strict=True))
+
+    def _start(self, env: Env, proceed: Any, carried: list[Any]) -> Start | None:
+        """All that is needed to begin again, unless rounds leave traces that stay."""
+        if any(b.writes_outside or b.in_place for b in reached(self.body, env)):
+            return None
+        return Start(Saved([self.body], env), proceed, list(carried), len(REFUSALS))
+
+    def _from(self, start: Start, env: Env) -> list[Any] | None:
+        """The whole loop as one, where data turned out to end it; None if that cannot be."""
+        from pytorch_to_mlx.sources.torchscript import loops
+
+        if len(REFUSALS) > start.refusals:  # they would be made twice
+            return None
+        now = Saved([self.body], env)
+        start.saved.restore()
+        try:
+            return loops.traced(self, env, 0, start.proceed, start.carried)
+        except Exception:  # noqa: BLE001 - torch raises every class; what was run so far stays
+            now.restore()
+            return None
 
     def _traced(self, env: Env, i: int, proceed: Any, carried: list[Any]) -> list[Any]:
         from pytorch_to_mlx.sources.torchscript import loops
@@ -110,128 +155,7 @@ class Loop:
         return carried
 
 
-class Operands:
-    """The tensors and sizes that blocks use from outside, as one flat tuple that torch carries."""
-
-    def __init__(self, blocks: list[Block], env: Env, without: tuple[str, ...] = ()) -> None:
-        import torch.utils._pytree as pytree
-
-        free: set[str] = set().union(*(b.free for b in blocks))
-        names = sorted((free & env.keys()) - set(without))
-        self.modules = {n: env[n] for n in names if is_module(env[n])}
-        self.names = [n for n in names if n not in self.modules]
-        self.keys = attributes_of(blocks, env)
-        stores = [get_attribute(owner, name) for owner, name, _ in self.keys]
-        leaves, self.spec = pytree.tree_flatten(([env[n] for n in self.names], stores))
-        self.at = [i for i, leaf in enumerate(leaves) if _moves(leaf)]
-        self.leaves = leaves
-
-    @property
-    def flat(self) -> tuple[Any, ...]:
-        return tuple(self.leaves[i] for i in self.at)
-
-    def inside(self, given: Any) -> tuple[Env, Frame]:
-        """The environment and attributes of a branch whose operands are ``given``."""
-        import torch.utils._pytree as pytree
-
-        leaves = list(self.leaves)
-        for i, value in zip(self.at, given, strict=True):
-            leaves[i] = value
-        values, stores = pytree.tree_unflatten(leaves, self.spec)
-        env = {**self.modules, **dict(zip(self.names, values, strict=True))}
-        reads = {(id(o), n): v for (o, n, _), v in zip(self.keys, stores, strict=True)}
-        return env, Frame(reads)
-
-    @property
-    def written(self) -> list[tuple[Any, str]]:
-        return [(owner, name) for owner, name, written in self.keys if written]
-
-
-def _moves(leaf: Any) -> bool:
+def _is_bool(value: Any) -> bool:
     import torch
 
-    return isinstance(leaf, (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool))
-
-
-def is_module(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.nn.Module)
-
-
-def attributes_of(blocks: list[Block], env: Env) -> list[tuple[Any, str, bool]]:
-    """Every tensor attribute that blocks reach, those of submodules that they call included."""
-    found: dict[tuple[int, str], tuple[Any, str, bool]] = {}
-
-    def visit(block: Block, modules: Env) -> None:
-        reached = dict(modules)
-        pending = sorted(block.attributes)
-        progress = True
-        while progress:
-            progress = False
-            for owner, name, _ in pending:
-                value = get_attribute(reached[owner], name) if owner in reached else None
-                target = block.module_names.get((owner, name))
-                if target and is_module(value) and target not in reached:
-                    reached[target] = value
-                    progress = True
-        for owner, name, written in pending:
-            if owner in reached and not is_module(get_attribute(reached[owner], name)):
-                key = (id(reached[owner]), name)
-                before = found.get(key, (None, "", False))
-                found[key] = (reached[owner], name, written or before[2])
-        for owner, method in sorted(block.calls):
-            if owner in reached:
-                inner = reached[owner].p2m_methods[method]
-                visit(inner, {inner.inputs[0]: reached[owner]})
-
-    for block in blocks:
-        visit(block, {n: v for n, v in env.items() if is_module(v)})
-    return list(found.values())
-
-
-def branch(condition: Any, then: Block, other: Block, env: Env) -> list[Any]:
-    """``torch.cond`` over two blocks; the attributes that they set are set after it."""
-    import torch
-    import torch.utils._pytree as pytree
-
-    operands = Operands([then, other], env)
-    written = operands.written
-    specs: list[Any] = []
-    fixed: list[list[Any]] = []
-
-    def runs(block: Block) -> Any:
-        def run(*given: Any) -> Any:
-            inner, frame = operands.inside(given)
-            FRAMES.append(frame)
-            try:
-                results = block.run(inner)
-                state = [get_attribute(owner, name) for owner, name in written]
-            finally:
-                FRAMES.pop()
-            leaves, spec = pytree.tree_flatten((results, state))
-            specs.append(spec)
-            fixed.append(leaves)
-            return tuple(x.clone() for x in leaves if isinstance(x, torch.Tensor))
-
-        return run
-
-    if isinstance(condition, DataBool):
-        condition = condition.tensor
-    flat = torch.ops.higher_order.cond(condition, runs(then), runs(other), operands.flat)
-    first, second = fixed[0], fixed[-1]
-    if any(spec != specs[0] for spec in specs):
-        raise ValueError("they give values of different structure")
-    arrays = iter(flat)
-    leaves = []
-    for a, b in zip(first, second, strict=True):
-        if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-            leaves.append(next(arrays))
-        elif type(a) is type(b) and not _moves(a) and a == b:
-            leaves.append(a)
-        else:
-            raise ValueError("they give different numbers")
-    results, state = pytree.tree_unflatten(leaves, specs[0])
-    for (owner, name), value in zip(written, state, strict=True):
-        set_attribute(owner, name, value)
-    return list(results)
+    return isinstance(value, (bool, torch.SymBool, DataBool))

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from pytorch_to_mlx.sources.torchscript.raising import filled, percent, text_of
 from pytorch_to_mlx.sources.torchscript.truth import DataBool, negated
 
 Function = Callable[..., Any]
@@ -78,8 +79,8 @@ def _sort(items: list[Any], reverse: bool = False) -> None:
     items.sort(reverse=reverse)
 
 
-def _format(text: str, *values: Any) -> str:
-    return text.format(*values)
+def _format(text: str, *values: Any) -> Any:
+    return filled(text, values)
 
 
 def _integer(function: Function) -> Function:
@@ -224,9 +225,9 @@ FUNCTIONS: dict[str, Function] = {
     "Float": _to_float,
     "Bool": _to_bool,
     "Complex": complex,
-    "str": str,
+    "str": text_of,
     "format": _format,
-    "percentFormat": lambda text, *values: text % values,
+    "percentFormat": percent,
     "join": lambda text, items: text.join(items),
     "ord": ord,
     "chr": chr,

@@ -9,76 +9,19 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from pytorch_to_mlx.errors import CaptureError
+from pytorch_to_mlx.sources.torchscript.appended import Appended
+from pytorch_to_mlx.sources.torchscript.block import Block, Env, Step
 from pytorch_to_mlx.sources.torchscript.calls import aten_call, dtype_number
 from pytorch_to_mlx.sources.torchscript.frames import get_attribute, set_attribute
 from pytorch_to_mlx.sources.torchscript.graphs import CALL, source_line
 from pytorch_to_mlx.sources.torchscript.host import PRIMITIVES
-
-Env = dict[str, Any]
-Step = Callable[[Env], None]
-
-
-#: Ops of lists and dicts that change them, beside ``append``.
-_MUTATING = frozenset(
-    f"aten::{name}"
-    for name in "extend insert pop popitem remove clear reverse sort _set_item Delete".split()
-)
-
-
-@dataclass
-class Block:
-    """A compiled graph or nested block: inputs and outputs are names in the environment."""
-
-    inputs: list[str]
-    outputs: list[str]
-    steps: list[Step]
-    reads: set[str] = field(default_factory=set)  # names used here, nested blocks included
-    makes: set[str] = field(default_factory=set)
-    attributes: set[tuple[str, str, bool]] = field(default_factory=set)  # owner, name, written
-    calls: set[tuple[str, str]] = field(default_factory=set)  # owner, method
-    module_names: dict[tuple[str, str], str] = field(default_factory=dict)  # (owner, name) -> value
-    raises: bool = False  # whether it ends in an error, whatever it is given
-    appends: dict[str, int] = field(default_factory=dict)  # list -> how many items each run adds
-    mutates: set[str] = field(default_factory=set)  # lists and dicts that it changes otherwise
-    always: bool = False  # of a loop's body: its condition is the constant True
-    uses_index: bool = False
-    picks: list[tuple[str, str, int]] = field(default_factory=list)  # all that its index does
-    made_by: dict[str, Step] = field(default_factory=dict)
-    views: dict[str, list[str]] = field(default_factory=dict)  # constants and slices: their inputs
-
-    def run(self, env: Env) -> list[Any]:
-        for step in self.steps:
-            step(env)
-        return [env[name] for name in self.outputs]
-
-    @property
-    def pure(self) -> bool:
-        """Whether running it changes nothing but its own values."""
-        writes = any(written for _, _, written in self.attributes)
-        return not (self.raises or self.calls or self.appends or self.mutates or writes)
-
-    @contextmanager
-    def without(self, names: set[str]) -> Iterator[None]:
-        """Within, the steps that make these values are left out: they are given."""
-        skipped = {id(self.made_by[n]) for n in names}
-        before = self.steps
-        self.steps = [s for s in before if id(s) not in skipped]
-        try:
-            yield
-        finally:
-            self.steps = before
-
-    @property
-    def free(self) -> set[str]:
-        """Names that must be in the environment before it runs."""
-        return (self.reads | set(self.outputs)) - self.makes - set(self.inputs)
+from pytorch_to_mlx.sources.torchscript.raising import Refused, message_of
+from pytorch_to_mlx.sources.torchscript.truth import DataBool
 
 
 class Constants:
@@ -131,16 +74,16 @@ def _loop_facts(block: Any, compiled: Block) -> None:
     index, condition = next(block.inputs()), next(block.outputs())
     node = condition.node()
     compiled.always = node.kind() == "prim::Constant" and condition.toIValue() is True
-    uses = index.uses()
-    compiled.uses_index = bool(uses)
-    for use in uses:
+    for use in index.uses():
         user = use.user
-        inputs = list(user.inputs()) if user.kind() == "aten::select" else []
-        axis = inputs[1].toIValue() if len(inputs) == 3 and use.offset == 2 else None
+        inputs = list(user.inputs())
+        axis = inputs[1].toIValue() if user.kind() == "aten::select" and use.offset == 2 else None
+        if user.kind() == "aten::__getitem__" and use.offset == 1:
+            axis = 0
         if axis is None or user.output().debugName() not in compiled.made_by:
-            compiled.picks = []
-            return
-        compiled.picks.append((user.output().debugName(), inputs[0].debugName(), axis))
+            compiled.uses_index = True
+        else:
+            compiled.picks.append((user.output().debugName(), inputs[0].debugName(), axis))
 
 
 def _compile(node: Any, into: Block, constants: Constants) -> Step | None:
@@ -152,14 +95,10 @@ def _compile(node: Any, into: Block, constants: Constants) -> Step | None:
     if kind in ("prim::If", "prim::Loop"):
         inner = [compile_block(b, constants) for b in node.blocks()]
         for block in inner:
-            into.reads |= block.reads | set(block.outputs)
-            into.makes |= block.makes | set(block.inputs)
-            into.attributes |= block.attributes
-            into.calls |= block.calls
-            into.module_names |= block.module_names
-            into.mutates |= block.mutates | set(block.appends)
+            into.note_inner(block)
         place = source_line(node)
         if kind == "prim::If":
+            into.raises |= all(block.raises for block in inner)
             kinds = {v.type().kind() for v in node.outputs()}
             numbers = bool(kinds) and kinds <= {"BoolType", "IntType"}
             return control.If(names[0], inner[0], inner[1], outputs, place, numbers)
@@ -167,17 +106,14 @@ def _compile(node: Any, into: Block, constants: Constants) -> Step | None:
         return control.Loop(names, inner[0], outputs, place)
     if kind == "prim::RaiseException":
         into.raises = True
-        return _raise(names, source_line(node))
+        return _raise(names)
     if kind == CALL:
         into.calls.add((names[0], node.s("name")))
     if kind in ("prim::GetAttr", "prim::SetAttr"):
         into.attributes.add((names[0], node.s("name"), kind == "prim::SetAttr"))
         if outputs:
             into.module_names[(names[0], node.s("name"))] = outputs[0]
-    if kind == "aten::append":
-        into.appends[names[0]] = into.appends.get(names[0], 0) + 1
-    if kind in _MUTATING:
-        into.mutates.add(names[0])
+    into.note(node)
     function = _function(node, into, constants)
     if function is None:
         return None
@@ -230,8 +166,15 @@ def _function(node: Any, into: Block, constants: Constants) -> Callable[..., Any
     if namespace == "prim" and name in PRIMITIVES:
         return PRIMITIVES[name]
     if namespace == "prim":
-        raise CaptureError(f"the TorchScript op {kind} is not known", op=kind)
+        hint = _PACKED if "MKLDNN" in kind else ""
+        raise CaptureError(f"the TorchScript op {kind} is not known", op=kind, hint=hint)
     return aten_call(node)
+
+
+_PACKED = (
+    "torch.jit.optimize_for_inference packed the weights for one processor: convert the module as "
+    "it was before"
+)
 
 
 def _constant(node: Any, into: Block, constants: Constants) -> Callable[..., Any]:
@@ -250,14 +193,14 @@ def _constant(node: Any, into: Block, constants: Constants) -> Callable[..., Any
             return lambda: get_attribute(constants.module, name)
     if isinstance(value, (list, dict)):
         return lambda: value.copy()
+    if isinstance(value, torch.device):
+        value = torch.device("cpu")  # where conversion runs, whatever the script was made for
     return lambda: value
 
 
-def _raise(names: list[str], place: tuple[str, int]) -> Step:
+def _raise(names: list[str]) -> Step:
     def step(env: Env) -> None:
-        values = [env.get(n) for n in names]
-        text = str(values[0]) if values and values[0] is not None else "the model refuses its input"
-        raise ValueError(text)
+        raise Refused(message_of([env.get(n) for n in names]))
 
     return step
 
@@ -293,6 +236,7 @@ def _unpack(node: Any) -> Callable[..., Any]:
 
     def unpack(items: Any) -> Any:
         items = list(items.values()) if isinstance(items, dict) else items
+        items = items.taken_apart(count) if isinstance(items, Appended) else items
         if len(items) != count:
             raise ValueError(f"{len(items)} values for {count} names")
         return items[0] if count == 1 else items
@@ -306,6 +250,34 @@ def _object(node: Any) -> Callable[..., Any]:
 
 def _fork(node: Any) -> Callable[..., Any]:
     raise CaptureError("torch.jit.fork runs in parallel, which is not supported", op=node.kind())
+
+
+def _is_instance(node: Any) -> Callable[..., Any]:
+    """Asks for the types that torch's compiler could not tell apart: optionals, unions, numbers."""
+    types = node.tys("types")
+    return lambda value: any(_fits(value, t) for t in types)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    import torch
+
+    name = kind.kind()
+    if name == "OptionalType":
+        return value is None or _fits(value, kind.getElementType())
+    known: dict[str, Any] = {
+        "NoneType": type(None),
+        "TensorType": torch.Tensor,
+        "IntType": (int, torch.SymInt),
+        "FloatType": (float, torch.SymFloat),
+        "BoolType": (bool, torch.SymBool, DataBool),
+        "StringType": str,
+        "ListType": (list, Appended),
+        "DictType": dict,
+        "TupleType": tuple,
+    }
+    if name not in known:
+        raise CaptureError(f"the TorchScript code asks for an instance of {kind}")
+    return isinstance(value, known[name]) and not (name == "IntType" and isinstance(value, bool))
 
 
 def _number_to_tensor(_: Any) -> Callable[..., Any]:
@@ -331,4 +303,5 @@ _OF_NODE: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "prim::Exit": lambda _: lambda *_: None,
     "prim::dtype": lambda _: lambda x: dtype_number(x.dtype),
     "prim::fork": _fork,
+    "prim::isinstance": _is_instance,
 }

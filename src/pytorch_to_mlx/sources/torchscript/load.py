@@ -70,9 +70,25 @@ def load_script(path: Path) -> torch.jit.ScriptModule:
         said = child.stdout.strip().splitlines()
         raise _damaged(path, said[-1] if said else "torch crashes on it")
     try:
-        return torch.jit.load(str(path), map_location="cpu")
+        return on_cpu(torch.jit.load(str(path), map_location="cpu"))
     except (RuntimeError, ValueError, OSError) as error:
         raise _damaged(path, str(error).strip().splitlines()[0]) from error
+
+
+def on_cpu(script: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """The script with every device that its code names changed to the CPU, in place.
+
+    ``map_location`` moves tensors alone; code that was made for a GPU would fail without one.
+    """
+    from pytorch_to_mlx.sources.torchscript.graphs import walk
+
+    for sub in script.modules():
+        for name in sub._c._method_names():
+            for node in walk(sub._c._get_method(name).graph):
+                is_device = node.kind() == "prim::Constant" and node.outputsSize() == 1
+                if is_device and node.output().type().kind() == "DeviceObjType":
+                    node.s_("value", "cpu")
+    return script
 
 
 def _damaged(path: Path, text: str) -> SourceError:

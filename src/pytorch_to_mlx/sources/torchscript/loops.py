@@ -1,7 +1,7 @@
 """Loops whose count is a size or is decided by data, as torch's own control flow.
 
-A ``for`` that carries tensors, picks along an axis by its index and appends to lists is a scan: the
-converted model then has a plain Python ``for`` over the slices. Others become ``while``.
+A ``for`` that picks along an axis by its index and appends to lists is a scan: the converted model
+then has a plain Python ``for``. Others become ``while``.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytorch_to_mlx.sources.torchscript.appended import Appended
-from pytorch_to_mlx.sources.torchscript.frames import FRAMES, get_attribute, set_attribute
-from pytorch_to_mlx.sources.torchscript.interpret import Env
+from pytorch_to_mlx.sources.torchscript.block import Env
+from pytorch_to_mlx.sources.torchscript.carry import Carry, Plan, fresh, settled
+from pytorch_to_mlx.sources.torchscript.frames import FRAMES
+from pytorch_to_mlx.sources.torchscript.operands import Operands, copied
 from pytorch_to_mlx.sources.torchscript.truth import as_tensor
 
 if TYPE_CHECKING:
@@ -26,100 +28,136 @@ class Pick(NamedTuple):
     axis: int
 
 
+class Round(NamedTuple):
+    """What one round of a loop's body gives: whether to go on, and all that it carries."""
+
+    proceed: Any
+    values: list[Any]
+
+
 def traced(loop: Loop, env: Env, i: Any, proceed: Any, carried: list[Any]) -> list[Any]:
-    """The carried values after the loop; the environment's lists have what it appended.
+    """The carried values after the loop; what it changes of others is changed.
 
     Raises:
         ValueError: it changes what torch's control flow cannot carry.
     """
-    count = env[loop.names[0]]
-    lists = [n for n in loop.body.appends if isinstance(env.get(n), list)]
-    others = [n for n in loop.body.free if isinstance(env.get(n), list) and n not in lists]
-    if any(n in loop.body.mutates for n in others) or loop.body.raises:
-        raise ValueError("it changes a list in other ways than by appending to it")
-    if _counts(proceed, loop) and all(loop.body.appends[n] == 1 for n in lists):
-        return _scan(loop, env, i, count, carried, lists)
-    if lists:
-        raise ValueError("it appends to a list as often as data decides")
-    return _while(loop, env, i, count, proceed, carried)
+    trial = _scan if proceed is True and loop.body.always else _while
+    return list(settled(lambda plan: trial(loop, env, i, proceed, carried, plan)))
 
 
-def _counts(proceed: Any, loop: Loop) -> bool:
-    """Whether it is a ``for``: no condition but its count."""
-    return proceed is True and loop.body.always
+class _Body:
+    """The body of a loop with its operands."""
+
+    def __init__(self, loop: Loop, env: Env, without: tuple[str, ...] = ()) -> None:
+        self.loop = loop
+        self.operands = Operands([loop.body], env, without, carried=True)
+        self.count = len(loop.body.inputs) - 1
+
+    def initial(self, carried: list[Any]) -> list[Any]:
+        values, stores = self.operands.changes
+        return [*carried, *values, *stores]
+
+    def run(self, values: list[Any], index: Any, outer: Any, given: Env) -> Round:
+        """One round; ``given`` are values that stand in the environment for other reasons."""
+        body, operands = self.loop.body, self.operands
+        inner, frame = operands.inside(outer)
+        carried, changed, stores = self.parts(values)
+        carried = [
+            copied(v) if n in body.writes | body.mutates | set(body.appends) else v
+            for n, v in zip(body.inputs[1:], carried, strict=True)
+        ]
+        operands.own(inner, changed)
+        operands.own_attributes(frame, stores)
+        inner.update(given)
+        inner.update(zip(body.inputs, [index, *carried], strict=True))
+        FRAMES.append(frame)
+        try:
+            proceed, *results = body.run(inner)
+            now, state = operands.results(inner)
+        finally:
+            FRAMES.pop()
+        return Round(proceed, [*results, *now, *state])
+
+    def parts(self, values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Carried, changed, and stored values."""
+        end = self.count + len(self.operands.changed)
+        return values[: self.count], values[self.count : end], values[end:]
+
+    def finish(self, values: list[Any]) -> list[Any]:
+        """Puts back what it changed; the carried values."""
+        carried, changed, stores = self.parts(values)
+        self.operands.put_back(changed, stores)
+        return carried
 
 
-def _run(loop: Loop, inner: Env, frame: Any, i: Any, values: list[Any], written: Any) -> Any:
-    inner.update(zip(loop.body.inputs, [i, *values], strict=True))
-    FRAMES.append(frame)
-    try:
-        proceed, *results = loop.body.run(inner)
-        state = [get_attribute(owner, name) for owner, name in written]
-    finally:
-        FRAMES.pop()
-    return proceed, results, state
-
-
-def _scan(
-    loop: Loop, env: Env, i: Any, count: Any, carried: list[Any], lists: list[str]
-) -> list[Any]:
+def _scan(loop: Loop, env: Env, i: Any, proceed: Any, carried: list[Any], plan: Plan) -> list[Any]:
     import torch
-    import torch.utils._pytree as pytree
 
-    from pytorch_to_mlx.sources.torchscript.control import Operands
-
+    count = env[loop.names[0]]
+    stacked = [
+        n
+        for n, times in loop.body.appends.items()
+        if times == 1 and n not in loop.body.uses and isinstance(env.get(n), list)
+    ]
     picks = _picks(loop, env, i, count)
-    operands = Operands([loop.body], env, without=(*lists, *(p.name for p in picks or ())))
-    state = [get_attribute(owner, name) for owner, name in operands.written]
-    initial, spec = pytree.tree_flatten((carried, state))
-    if not all(isinstance(x, torch.Tensor) for x in initial):
-        raise ValueError("it carries a number")
-    slices = [p.tensor.movedim(p.axis, 0) for p in picks or ()]
-    slices = slices or [torch.arange(i, count)]
+    indexed = loop.body.uses_index or len(picks) < len(loop.body.picks) or not picks
+    body = _Body(loop, env, without=(*stacked, *(p.name for p in picks)))
+    carry = Carry(body.initial(carried), plan, integers=False)
+    slices = [p.tensor.movedim(p.axis, 0) for p in picks]
+    slices = [torch.arange(i, count), *slices] if indexed else slices
+    initial = carry.initial
     width, depth = len(initial), len(initial) + len(slices)
 
     def step(*given: Any) -> Any:
-        values, kept = pytree.tree_unflatten(list(given[:width]), spec)
-        inner, frame = operands.inside(given[depth:])
-        frame.writes.update(
-            ((id(o), n), v) for (o, n), v in zip(operands.written, kept, strict=True)
-        )
-        inner.update({n: [] for n in lists})
-        index: Any = None
-        if picks:
-            inner.update(zip((p.result for p in picks), given[width:depth], strict=True))
-        else:
-            index = given[width].item()
-            torch._check(index >= 0)
-        _, results, after = _run(loop, inner, frame, index, values, operands.written)
-        leaves = pytree.tree_leaves((results, after))
-        made = [inner[n][0] for n in lists]
-        return tuple(x.clone() for x in (*leaves, *made))
+        values = carry.inside(given[:width])
+        named: Env = {n: [] for n in stacked}
+        index = _number(given[width]) if indexed else None
+        picked = given[width + indexed : depth]
+        named.update(zip((p.result for p in picks), picked, strict=True))
+        made = body.run(values, index, given[depth:], named)
+        after = carry.after(made.values, given[:width])
+        return (*after, *(fresh(named[n][0]) for n in stacked))
 
-    skip = {n for p in picks or () for n in (p.result, p.name) if n in loop.body.made_by}
+    skip = {n for p in picks for n in (p.result, p.name) if n in loop.body.made_by}
     with loop.body.without(skip):
-        flat = torch.ops.higher_order.scan(step, initial, slices, operands.flat)
-    values, kept = pytree.tree_unflatten(list(flat[:width]), spec)
-    for (owner, name), value in zip(operands.written, kept, strict=True):
-        set_attribute(owner, name, value)
-    for name, rest in zip(lists, flat[width:], strict=True):
+        flat = torch.ops.higher_order.scan(step, initial, slices, body.operands.flat)
+    results = body.finish(carry.finished(flat[:width]))
+    for name, rest in zip(stacked, flat[width:], strict=True):
         env[name] = Appended(env[name], rest)
-    return list(values)
+    return results
 
 
-def _picks(loop: Loop, env: Env, i: Any, count: Any) -> list[Pick] | None:
-    """Each ``x.select(axis, i)`` of the body, if the index does nothing else and runs over the
-    whole axis.
+def _number(position: Any) -> Any:
+    """The number of a round."""
+    import torch
+
+    index = position.item()
+    torch._check(index >= 0)
+    return index
+
+
+def _picks(loop: Loop, env: Env, i: Any, count: Any) -> list[Pick]:
+    """Each ``x.select(axis, i)`` of the body whose index runs over a whole axis of what the body
+    does not change.
     """
+    import torch
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     found = []
     for result, name, axis in loop.body.picks if i == 0 else ():
-        tensor = _before(loop, dict(env), name)
-        if tensor is None or not statically_known_true(tensor.shape[axis] == count):
-            return None
-        found.append(Pick(result, name, tensor, axis))
-    return found or None
+        changes = loop.body.writes | loop.body.mutates
+        tensor = None if _root(loop, name) in changes else _before(loop, dict(env), name)
+        tensor = tensor.stacked() if isinstance(tensor, Appended) else tensor
+        if isinstance(tensor, torch.Tensor) and statically_known_true(tensor.shape[axis] == count):
+            found.append(Pick(result, name, tensor, axis))
+    return found
+
+
+def _root(loop: Loop, name: str) -> str:
+    """What a slice that the body makes is a slice of."""
+    while loop.body.views.get(name):
+        name = loop.body.views[name][0]
+    return name
 
 
 def _before(loop: Loop, env: Env, name: str) -> Any | None:
@@ -137,71 +175,45 @@ def _before(loop: Loop, env: Env, name: str) -> Any | None:
     return env.get(name)
 
 
-def _while(loop: Loop, env: Env, i: Any, count: Any, proceed: Any, carried: list[Any]) -> list[Any]:
+def _while(loop: Loop, env: Env, i: Any, proceed: Any, carried: list[Any], plan: Plan) -> list[Any]:
     import torch
-    import torch.utils._pytree as pytree
 
-    from pytorch_to_mlx.sources.torchscript.control import Operands
-
-    operands = Operands([loop.body], env)
-    state = [get_attribute(owner, name) for owner, name in operands.written]
+    count = env[loop.names[0]]
+    body = _Body(loop, env)
+    carry = Carry(body.initial(carried), plan, integers=True)
     endless = isinstance(count, int) and count >= 2**62
-    go = () if _counts(proceed, loop) else (as_tensor(proceed),)
+    go = (as_tensor(proceed),) if not loop.body.always else ()
     index = () if endless and not loop.body.uses_index else (i,)
-    leaves, spec = pytree.tree_flatten((carried, state))
-    moving = [k for k, x in enumerate(leaves) if _carries(x)]
-    initial = (*go, *index, *(leaves[k] for k in moving))
-    bound = () if endless or isinstance(count, int) else (count,)
+    bound = () if isinstance(count, int) else (count,)
+    initial = carry.initial
+    cuts = (len(go), len(go) + len(index), len(go) + len(index) + len(initial))
 
-    def parts(given: Any) -> tuple[Any, Any, Any, Any, Any]:
-        flags, given = given[: len(go)], given[len(go) :]
-        at, given = given[: len(index)], given[len(index) :]
-        inside = list(leaves)
-        for k, value in zip(moving, given[: len(moving)], strict=True):
-            inside[k] = value
-        rest = given[len(moving) :]
-        return flags, at, inside, rest[: len(bound)], rest[len(bound) :]
+    def parts(given: Any) -> tuple[Any, Any, Any, Any]:
+        return (
+            given[: cuts[0]],
+            given[cuts[0] : cuts[1]],
+            given[cuts[1] : cuts[2]],
+            given[cuts[2] :],
+        )
 
     def condition(*given: Any) -> Any:
-        flags, at, _, limit, _ = parts(given)
-        more = at[0] < (limit[0] if limit else count) if at and not endless else True
+        flags, at, _, rest = parts(given)
+        more = at[0] < (rest[0] if bound else count) if at and not endless else True
         if not flags:
             return more
         return flags[0].clone() if more is True else flags[0] & as_tensor(more)
 
-    def body(*given: Any) -> Any:
-        _, at, inside, _, outer = parts(given)
-        values, kept = pytree.tree_unflatten(inside, spec)
-        inner, frame = operands.inside(outer)
-        frame.writes.update(
-            ((id(o), n), v) for (o, n), v in zip(operands.written, kept, strict=True)
-        )
-        more, results, after = _run(
-            loop, inner, frame, at[0] if at else 0, values, operands.written
-        )
-        found = pytree.tree_leaves((results, after))
-        if len(found) != len(leaves) or any(
-            not _carries(a) and a != b for a, b in zip(found, leaves, strict=True)
-        ):
-            raise ValueError("it changes the structure of what it carries")
-        kept_leaves = [found[k] for k in moving]
-        fresh = [x.clone() if isinstance(x, torch.Tensor) else x for x in kept_leaves]
-        flags = (as_tensor(more).clone(),) if go else ()
-        return (*flags, *(at_i + 1 for at_i in at), *fresh)
+    def round_(*given: Any) -> Any:
+        _, at, moving, rest = parts(given)
+        if at:
+            torch._check(at[0] >= 0)
+        values = carry.inside(moving)
+        made = body.run(values, at[0] if at else 0, rest[len(bound) :], {})
+        after = carry.after(made.values, moving)
+        flags = (as_tensor(made.proceed).clone(),) if go else ()
+        return (*flags, *(number + 1 for number in at), *after)
 
-    flat = torch.ops.higher_order.while_loop(condition, body, initial, (*bound, *operands.flat))
-    out = list(leaves)
-    for k, value in zip(moving, flat[len(go) + len(index) :], strict=True):
-        out[k] = value
-    values, kept = pytree.tree_unflatten(out, spec)
-    for (owner, name), value in zip(operands.written, kept, strict=True):
-        set_attribute(owner, name, value)
-    return list(values)
-
-
-def _carries(leaf: Any) -> bool:
-    import torch
-
-    if isinstance(leaf, (torch.Tensor, torch.SymInt)):
-        return True
-    return isinstance(leaf, int) and not isinstance(leaf, bool)
+    operands = (*bound, *body.operands.flat)
+    start = (*go, *index, *initial)
+    flat = torch.ops.higher_order.while_loop(condition, round_, start, operands)
+    return body.finish(carry.finished(flat[cuts[1] :]))

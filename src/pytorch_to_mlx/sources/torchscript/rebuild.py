@@ -103,6 +103,7 @@ class _Builder:
             graph = method_graph(script, name)
             owner = next(iter(graph.inputs())).debugName()
             block = compile_block(graph, Constants(module, owner))
+            block.roots.clear()
         except CaptureError as error:
             return error
         modules = Modules(graph, script)
@@ -129,9 +130,16 @@ def _attribute(script: Any, name: str) -> Any:
     if isinstance(value, torch.ScriptObject):
         raise CaptureError(
             f"the attribute {name} is an object of C++ ({value._type().name()})",
-            hint="Keep tensors, numbers, lists and dicts in the module",
+            hint=_QUANTIZED if "Packed" in value._type().name() else _PLAIN,
         )
     return value
+
+
+_PLAIN = "Keep tensors, numbers, lists and dicts in the module"
+_QUANTIZED = (
+    "Its weights are packed for torch's quantized kernels: convert the model as it was before, "
+    "and quantize the package"
+)
 
 
 def _class(script: Any) -> type:

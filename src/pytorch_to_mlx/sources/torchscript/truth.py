@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 
@@ -36,6 +37,15 @@ def of_tensor(x: Any) -> Any:
     return DataBool((x if x.dtype == torch.bool else x != 0).reshape(()))
 
 
+def as_condition(value: Any) -> Any:
+    """What an ``if`` tests: a tensor by its truth, anything else as it is."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return of_tensor(value)
+    return value != 0 if isinstance(value, torch.SymInt) else value
+
+
 def as_tensor(condition: Any) -> Any:
     """A condition of any kind as a 0-D bool tensor."""
     import torch
@@ -43,8 +53,27 @@ def as_tensor(condition: Any) -> Any:
     if isinstance(condition, DataBool):
         return condition.tensor
     if isinstance(condition, torch.SymBool):
-        return torch.scalar_tensor(torch.sym_ite(condition, 1, 0), dtype=torch.int64) != 0
+        register()
+        return torch.ops.p2m.truth(condition)
     return torch.full((), bool(condition), dtype=torch.bool)
+
+
+@cache
+def register() -> Any:
+    """Defines ``p2m::truth`` once a process; returns the library, which must stay alive."""
+    import torch
+
+    library = torch.library.Library("p2m", "FRAGMENT")
+    library.define("truth(SymBool condition) -> Tensor")
+
+    def truth(condition: Any) -> Any:
+        return torch.tensor(bool(condition))
+
+    library.impl("truth", truth, "CompositeExplicitAutograd")
+    torch.library.register_fake(
+        "p2m::truth", lambda _: torch.empty((), dtype=torch.bool), lib=library
+    )
+    return library
 
 
 def negated(condition: Any) -> Any:
