@@ -184,7 +184,9 @@ def _capture(
     from pytorch_to_mlx.sources.detect import open_source
 
     with timings("open"), bars.stage("open"):
-        opened = open_source(source, trust_code=trust_code, model_factory=model, method=method)
+        opened = open_source(
+            source, (args, kwargs), trust_code=trust_code, model_factory=model, method=method
+        )
     if fold is not None and opened.kind != "onnx":
         raise InputError("quantize='source' is for ONNX models, whose weights may be codes")
     if opened.kind == "onnx":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 
+from pytorch_to_mlx import memory
 from pytorch_to_mlx.capture.onnx.program import Input, OnnxProgram
+from pytorch_to_mlx.capture.onnx.reference import said
 from pytorch_to_mlx.capture.onnx.tensors import numpy_dtype
 from pytorch_to_mlx.errors import CaptureError
 from pytorch_to_mlx.graph.dims import is_static
@@ -83,6 +86,12 @@ def _values(
     rng: np.random.Generator,
 ) -> np.ndarray:
     dtype = numpy_dtype(element)
+    memory.require(
+        math.prod(shape) * 2 * max(dtype.itemsize, 8),
+        f"drawing the input {spec.name!r}",
+        "pass example inputs: --args inputs.npz or --shapes",
+        CaptureError,
+    )
     lowered = spec.name.lower()
     if element == "bool":
         return np.ones(shape, bool) if "mask" in lowered else rng.random(shape) < 0.5
@@ -129,7 +138,7 @@ def accepted(program: OnnxProgram, run: Any) -> tuple[dict[str, np.ndarray], Any
         except CaptureError:
             raise
         except Exception as error:  # noqa: BLE001 (runtimes raise classes of their own)
-            reason = (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
+            reason = said(error)
     raise CaptureError(
         f"no drawn example inputs fit the model: {reason}",
         hint="pass example inputs: --args inputs.npz or --shapes",
