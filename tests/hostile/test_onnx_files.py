@@ -14,11 +14,12 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 import pytorch_to_mlx as p2m  # noqa: E402
 from pytorch_to_mlx.capture.onnx import source  # noqa: E402
-from tests.hostile import onnx_cases, stages  # noqa: E402
+from tests.hostile import onnx_bombs, onnx_cases, stages  # noqa: E402
 from tests.hostile.foreign import bounds, converts, direct  # noqa: E402
 from tests.hostile.inert import assert_inert  # noqa: E402
 from tests.hostile.names import CODE, MARKUP, ODD  # noqa: E402
 
+assert onnx_bombs  # which adds its cases
 SECONDS, ROOM = 6.0, 3 << 30
 
 
