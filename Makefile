@@ -51,11 +51,13 @@ format: $(STAMP)
 conformance: $(STAMP)
 	$(BIN)/python scripts/conformance.py
 
-# Names, graphs and killed runs far beyond what `make test` draws; MINUTES is a limit.
+# Names, graphs, foreign files and killed runs far beyond what `make test` draws, then both importers
+# guided by coverage (from the corpus in fuzz/, which grows); MINUTES is a limit for each of the three.
 MINUTES ?= 30
 fuzz: $(STAMP)
-	P2M_FUZZ_NAMES=300 P2M_FUZZ_GRAPHS=500 P2M_KILLS=60 timeout --kill-after=30 $(MINUTES)m \
-		$(BIN)/pytest -q -x tests/hostile
+	P2M_FUZZ_NAMES=300 P2M_FUZZ_GRAPHS=500 P2M_FUZZ_MODELS=20000 P2M_FUZZ_SCRIPTS=2000 P2M_KILLS=60 \
+		timeout --kill-after=30 $(MINUTES)m $(BIN)/pytest -q -x tests/hostile
+	$(BIN)/python tests/hostile/fuzz.py --seconds $$(($(MINUTES) * 60)) onnx torchscript
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py

@@ -60,8 +60,7 @@ def convert(
         args, kwargs: example inputs, as for ``torch.export.export``; an ONNX model's inputs by
             position or name, drawn where none are given.
         dynamic_shapes: ``"auto"`` (every dimension the model accepts at other sizes), ``None``
-            (static), or a
-            ``torch.export`` specification.
+            (static), or a ``torch.export`` specification.
         dtype: ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the floating weights; the
             checkpoint's by default.
         quantize: 8, 4, ``"mixed"``, ``"mxfp4"``, ``"mxfp8"``, ``"nvfp4"`` or a recipe, as for
@@ -184,7 +183,8 @@ def _capture(
     from pytorch_to_mlx.sources.detect import open_source
 
     with timings("open"), bars.stage("open"):
-        opened = open_source(source, trust_code=trust_code, model_factory=model, method=method)
+        chosen = {"trust_code": trust_code, "model_factory": model, "method": method}
+        opened = open_source(source, (args, kwargs), **chosen)
     if fold is not None and opened.kind != "onnx":
         raise InputError("quantize='source' is for ONNX models, whose weights may be codes")
     if opened.kind == "onnx":

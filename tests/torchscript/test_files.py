@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import pytorch_to_mlx as p2m
 from pytorch_to_mlx.cli.app import app
 from pytorch_to_mlx.errors import CaptureError, ConversionError, SourceError
-from pytorch_to_mlx.sources.torchscript import load
+from pytorch_to_mlx.sources import trial
 from tests.torchscript import models
 from tests.torchscript.helpers import compare, scripted, traced
 
@@ -82,8 +82,8 @@ def test_damaged_members_are_refused(archive: Path, tmp_path: Path, suffix: str,
 
 
 def test_a_reader_that_never_ends_is_stopped(archive: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(load, "_SECONDS", 0.01)
-    with pytest.raises(SourceError, match="not read within"):
+    monkeypatch.setattr(trial, "SECONDS", 0.01)
+    with pytest.raises(SourceError, match="not done within"):
         p2m.convert(archive, (torch.randn(3, 4),))
 
 

@@ -41,9 +41,7 @@ MAX_IN_DICT = 70  # of a value in a dict that is returned
 
 
 class MethodWriter:
-    """Writes one region. Child regions must have been written before (they say which sizes they
-    lack).
-    """
+    """Writes one region, after its child regions (which say which sizes they lack)."""
 
     def __init__(
         self, context: Context, region: Region, pinned: frozenset[Value] = frozenset()

@@ -8,8 +8,10 @@ them into plain Python integers.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, TypeAlias
 
 import sympy
@@ -17,6 +19,30 @@ from sympy.printing.str import StrPrinter
 
 Expr = sympy.Expr
 Dim: TypeAlias = "int | sympy.Expr"
+
+
+#: The longest formula that a size may have (by :func:`length`).
+LONGEST = 200
+
+
+@cache
+def length(e: sympy.Basic) -> int:
+    """About how many terms a formula has when it is multiplied out, up to a bound.
+
+    Formulas share their parts, so a short program can make one that no memory could hold.
+    """
+    parts = [length(a) for a in e.args]
+    if not parts:
+        return 1
+    if isinstance(e, sympy.Mul):
+        return min(math.prod(parts), _MANY)
+    if isinstance(e, sympy.Pow):
+        exponent = int(e.args[1]) if e.args[1].is_Integer else 2
+        return min(max(parts[0], 2) ** min(abs(exponent), 64), _MANY)
+    return min(sum(parts) + (not isinstance(e, sympy.Add)), _MANY)
+
+
+_MANY = 1 << 40
 
 
 def symbol(name: str) -> sympy.Symbol:

@@ -175,7 +175,7 @@ def run(
                     env[v] = array
             result = env[part.value]
             mx.eval(result)
-    except (ValueError, RuntimeError, IndexError, TypeError):
+    except (ValueError, RuntimeError, IndexError, TypeError, OverflowError):
         return None  # a size that MLX refuses is one that the source refuses
     return result if isinstance(result, mx.array) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from pytorch_to_mlx.sources.checkpoint import (
 from pytorch_to_mlx.sources.factory import Made, call_factory, is_factory, is_module, unpack
 from pytorch_to_mlx.sources.factory import with_method as _with_method
 from pytorch_to_mlx.sources.pt2 import load_program
-from pytorch_to_mlx.sources.torchscript.load import is_trace, load_script
+from pytorch_to_mlx.sources.torchscript.load import Call, is_trace, load_script
 from pytorch_to_mlx.sources.wrappers import unwrapped
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class OpenedSource:
 
 def open_source(
     source: Any,
+    examples: tuple[Sequence[Any], Mapping[str, Any] | None] = ((), None),
     *,
     trust_code: bool = False,
     model_factory: str | Callable[[], Any] | torch.nn.Module | None = None,
@@ -72,11 +73,13 @@ def open_source(
 
     Files are told apart by content. ``model_factory`` (``"file.py:factory"``, a callable or a
     module) gives the architecture for a state dict; ``trust_code`` consents to unpickling whole
-    modules; ``method`` converts a method other than ``forward``. Raises ``SourceError`` (one line,
-    with the next step) and ``WeightError`` when a state dict does not fit.
+    modules; ``method`` converts a method other than ``forward``; at ``examples`` (``args`` and
+    ``kwargs``) a foreign program is tried. Raises ``SourceError`` (one line, with the next
+    step) and ``WeightError`` when a state dict does not fit.
     """
     if isinstance(source, (str, os.PathLike)):
-        opened = _open_path(os.fspath(source), trust_code, model_factory)
+        call = Call(examples[0], examples[1] or {}, method or "forward")
+        opened = _open_path(os.fspath(source), trust_code, model_factory, call)
     else:
         opened = _open_live(source)
         if model_factory is not None:
@@ -110,7 +113,10 @@ def _open_live(source: Any) -> OpenedSource:
 
 
 def _open_path(
-    text: str, trust_code: bool, model_factory: str | Callable[[], Any] | torch.nn.Module | None
+    text: str,
+    trust_code: bool,
+    model_factory: str | Callable[[], Any] | torch.nn.Module | None,
+    call: Call,
 ) -> OpenedSource:
     if is_factory(text):
         if model_factory is not None:
@@ -138,7 +144,7 @@ def _open_path(
     elif kind == kinds.TORCHSCRIPT:
         if model_factory is not None:
             raise SourceError(f"{path} is a program with its own code; --model does not apply")
-        opened = open_script(load_script(path), f"TorchScript {path}")
+        opened = open_script(load_script(path, call), f"TorchScript {path}")
     else:
         opened = _open_checkpoint(path, trust_code, model_factory)
     opened.path = path

@@ -22,11 +22,13 @@ from pytorch_to_mlx.capture.onnx.program import (
 from pytorch_to_mlx.capture.onnx.tensors import MlxTensors, held_constants
 from pytorch_to_mlx.capture.onnx.types import element_name
 from pytorch_to_mlx.capture.program import Captured
-from pytorch_to_mlx.errors import CaptureError, InputError
+from pytorch_to_mlx.errors import CaptureError, InputError, SourceError
 from pytorch_to_mlx.graph import Tree
 from pytorch_to_mlx.graph.dims import is_static
 
 FRONTEND = "onnx"
+#: What numpy takes.
+HIGHEST_RANK = 64
 
 
 def capture_onnx(
@@ -192,6 +194,8 @@ def _tensor(
             )
         rank = np.asarray(example).ndim
         return element, tuple(new_symbol(program, f"{spec.argument}_{a}") for a in range(rank))
+    if len(type_.shape.dim) > HIGHEST_RANK:
+        raise SourceError(f"the input {spec.name!r} has {len(type_.shape.dim)} dimensions")
     dims: list[Any] = []
     for axis, d in enumerate(type_.shape.dim):
         if d.HasField("dim_value") and d.dim_value >= 0:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+from pytorch_to_mlx import memory
 from pytorch_to_mlx.capture.onnx.program import Input, OnnxProgram
+from pytorch_to_mlx.capture.onnx.reference import said
 from pytorch_to_mlx.capture.onnx.tensors import numpy_dtype, tensor_holders
 from pytorch_to_mlx.errors import CaptureError
 from pytorch_to_mlx.graph.dims import is_static
@@ -96,6 +98,12 @@ def _values(
     rng: np.random.Generator,
 ) -> np.ndarray:
     dtype = numpy_dtype(element)
+    memory.require(
+        math.prod(shape) * 2 * max(dtype.itemsize, 8),
+        f"drawing the input {spec.name!r}",
+        "pass example inputs: --args inputs.npz or --shapes",
+        CaptureError,
+    )
     lowered = spec.name.lower()
     if element == "bool":
         return np.ones(shape, bool) if "mask" in lowered else rng.random(shape) < 0.5
@@ -159,7 +167,7 @@ def accepted(program: OnnxProgram, run: Any) -> tuple[dict[str, np.ndarray], Any
         except CaptureError:
             raise
         except Exception as error:  # noqa: BLE001 (runtimes raise classes of their own)
-            reason = (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
+            reason = said(error)
     raise CaptureError(
         f"no drawn example inputs fit the model: {reason}",
         hint="pass example inputs: --args inputs.npz or --shapes",

@@ -1,24 +1,21 @@
 """Reads an ONNX model: bytes to a checked ``ModelProto`` with its functions inlined.
 
-Files are foreign data. External tensors are read from below the model's own folder only, by
-relative paths without ``..`` that no link leads out of.
+Files are foreign data: what a model says is surveyed before anything else works on it.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx import checker, inliner, shape_inference
 
+from pytorch_to_mlx.capture.onnx.survey import survey
 from pytorch_to_mlx.errors import SourceError
 
 #: The largest model that onnx's checker and shape inference take (a protobuf limit).
 LARGEST_PROTO = 2**31 - 1
-#: How deep bodies of control flow may nest.
-DEEPEST = 32
 #: What the checker says of ops that are not ONNX's own, and of what all runtimes take.
 _NOT_OURS = ("No opset import", "No Op registered", "in initializer but not in graph input")
 
@@ -29,7 +26,7 @@ def read_model(
     """The model and the folder that its external tensors are relative to.
 
     Raises:
-        SourceError: no such file, no ONNX model, or one that breaks ONNX's rules.
+        SourceError: no such file, no ONNX model, or one that :func:`survey` refuses.
     """
     if isinstance(source, onnx.ModelProto):
         model, folder = onnx.ModelProto(), None
@@ -39,7 +36,7 @@ def read_model(
         model, folder = _parse(path), path.resolve().parent
     if not model.HasField("graph"):
         raise SourceError("the ONNX model has no graph", hint="it is cut short or damaged")
-    _limit_depth(model.graph, 0)
+    survey(model, folder)
     return model, folder
 
 
@@ -55,15 +52,6 @@ def _parse(path: Path) -> onnx.ModelProto:
             f"{path} is no ONNX model, or damaged: {str(error)[:200]}",
             hint="download or export it again",
         ) from error
-
-
-def _limit_depth(graph: onnx.GraphProto, depth: int) -> None:
-    if depth > DEEPEST:
-        raise SourceError(f"the ONNX model nests bodies deeper than {DEEPEST}")
-    for node in graph.node:
-        for a in node.attribute:
-            for sub in (*([a.g] if a.HasField("g") else ()), *a.graphs):
-                _limit_depth(sub, depth + 1)
 
 
 def prepared(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
@@ -85,6 +73,8 @@ def prepared(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     if small:
         try:
             model = shape_inference.infer_shapes(model, data_prop=True)
+        except MemoryError as error:
+            raise SourceError("the sizes that the ONNX model claims fit no memory") from error
         except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
             notes.append(f"onnx could not infer its shapes: {_line(error)}")
     return model, notes
@@ -171,48 +161,3 @@ def opsets_of(model: onnx.ModelProto) -> dict[str, int]:
     if not found:
         found[""] = 1
     return found
-
-
-def external_file(location: str, folder: Path | None) -> Path:
-    """The file of an external tensor.
-
-    Raises:
-        SourceError: it is not inside the model's folder, or missing.
-    """
-    if folder is None:
-        raise SourceError(
-            "the model keeps tensors in other files",
-            hint="pass its path, or load it with its data: onnx.load(path)",
-        )
-    wanted = Path(location)
-    if not location or wanted.is_absolute() or ".." in wanted.parts or "\\" in location:
-        raise SourceError(f"external tensor data must lie in the model's folder, not {location!r}")
-    path = folder / wanted
-    resolved = path.resolve()
-    if not resolved.is_relative_to(folder.resolve()):
-        raise SourceError(f"external tensor data {location!r} links out of the model's folder")
-    if not resolved.is_file():
-        raise SourceError(f"external tensor data {location!r} is missing beside the model")
-    return resolved
-
-
-def external_bytes(tensor: onnx.TensorProto, folder: Path | None) -> bytes:
-    """The raw data of an external tensor.
-
-    Raises:
-        SourceError: its file, offset or length is wrong.
-    """
-    entries: dict[str, Any] = {e.key: e.value for e in tensor.external_data}
-    path = external_file(entries.get("location", ""), folder)
-    try:
-        offset = int(entries.get("offset", 0) or 0)
-        length = int(entries["length"]) if entries.get("length") else path.stat().st_size - offset
-    except ValueError as error:
-        raise SourceError(
-            f"the place of the external tensor {tensor.name!r} is no number"
-        ) from error
-    if offset < 0 or length < 0 or offset + length > path.stat().st_size:
-        raise SourceError(f"the external tensor {tensor.name!r} lies outside its file")
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(length)

@@ -5,6 +5,7 @@ What onnxruntime cannot run (newer opsets, types that it lacks) is run by onnx's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,10 @@ from pytorch_to_mlx.errors import CaptureError, InputError
 if TYPE_CHECKING:
     from pytorch_to_mlx.capture.onnx.program import Input, OnnxProgram
     from pytorch_to_mlx.graph import Tree
+
+#: How onnxruntime begins to say that types or shapes of a model contradict each other. onnx's
+#: evaluator does not look at them; it stands in only for what onnxruntime lacks.
+_INVALID = ("Type Error: Type (", "[ShapeInferenceError]", "[TypeInferenceError]")
 
 Run = Any  # called with a feed by input name, gives the outputs in order
 
@@ -160,11 +165,13 @@ def start(model: str | onnx.ModelProto) -> Run:
         ) from error
     except Exception as error:  # noqa: BLE001 (onnxruntime raises classes of its own)
         first = error
+    if any(text in str(first) for text in _INVALID):
+        raise CaptureError(f"the original cannot be run: {said(first)}") from first
     try:
         return _by_evaluator(model)
     except Exception as error:
         raise CaptureError(
-            f"the original cannot be run: {_line(first)}", hint="check it with onnx.checker"
+            f"the original cannot be run: {said(first)}", hint="check it with onnx.checker"
         ) from error
 
 
@@ -194,8 +201,11 @@ def set_seed(seed: int) -> None:
     seeded(seed)
 
 
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
+def said(error: BaseException) -> str:
+    """What a runtime says, in one line, without the places in its own source."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = re.sub(r"/onnxruntime_src/\S+ (.*\) )?", "", lines[0])
+    return text.removeprefix("[ONNXRuntimeError] : ")[:300]
 
 
 # -- other tensors ---------------------------------------------------------------------------------
@@ -231,4 +241,4 @@ def with_tensors(model: onnx.ModelProto, program: OnnxProgram) -> onnx.ModelProt
     return copy
 
 
-__all__ = ["OnnxReference", "set_seed", "start", "whole_model"]
+__all__ = ["OnnxReference", "said", "set_seed", "start", "whole_model"]

@@ -18,11 +18,12 @@ from pytorch_to_mlx.capture.onnx.fold import fold_quantized
 from pytorch_to_mlx.capture.onnx.load import read_model
 from pytorch_to_mlx.capture.onnx.program import OnnxProgram
 from pytorch_to_mlx.capture.onnx.recast import recast_model
-from pytorch_to_mlx.capture.onnx.reference import OnnxReference, with_tensors
+from pytorch_to_mlx.capture.onnx.reference import OnnxReference, said, with_tensors
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.capture.reference import ReferenceOutput
-from pytorch_to_mlx.errors import CaptureError, InputError
+from pytorch_to_mlx.errors import CaptureError, InputError, SourceError
 from pytorch_to_mlx.graph.dims import is_static
+from pytorch_to_mlx.sources.trial import attempt
 
 #: Names that exporters number rather than choose.
 _NUMBERED = re.compile(r"(s\d+|unk.*|\?|.*_dim_\d+|None|.*\W.*)")
@@ -65,11 +66,51 @@ def capture_model(
     in that precision; ``fold`` one whose products take its 8-bit weights as they are, and is the
     limit of what that may move the outputs by.
 
+    A file is foreign data: all of this is tried in a process of its own first. A ``ModelProto`` is
+    what the caller made.
+
     Raises:
         SourceError, InputError, CaptureError: by what is wrong.
     """
+    if not isinstance(source, onnx.ModelProto):
+        _try(Path(source), args, kwargs or {}, static=static, dtype=dtype, fold=fold)
+    return _captured(source, args, kwargs or {}, static, dtype, fold)
+
+
+def _try(path: Path, args: Sequence[Any], kwargs: Mapping[str, Any], **options: Any) -> None:
+    """Captures a file in a child whose time and memory are bounded."""
+    request = {
+        "path": str(path.absolute()),
+        "args": [as_numpy(v) for v in args],
+        "kwargs": {k: as_numpy(v) for k, v in kwargs.items()},
+        **options,
+    }
+
+    def refused(reason: str) -> SourceError:
+        return SourceError(
+            f"{path} cannot be read and run as an ONNX model: {reason}",
+            hint="is it damaged? Pass smaller inputs (--shapes) if it is only large or slow",
+        )
+
+    size = path.stat().st_size if path.is_file() else 0
+    attempt(f"{__name__}:trial", request, size=size, refused=refused, needs=["onnxruntime"])
+
+
+def trial(path: str, args: Sequence[Any], kwargs: Mapping[str, Any], **options: Any) -> None:
+    """What the child does: all that is done with the file before its graph is lowered."""
+    _captured(path, args, kwargs, **options)
+
+
+def _captured(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    static: bool,
+    dtype: str | None,
+    fold: float | None,
+) -> Captured:
     model, _ = read_model(source)
-    given = named_inputs(model, args, kwargs or {})
+    given = named_inputs(model, args, kwargs)
     captured = _at(source, given)
     folded: dict[str, Any] = {}
     written: Any = None
@@ -179,8 +220,7 @@ def _examples(
         except CaptureError:
             raise
         except Exception as error:
-            text = (str(error).strip() or type(error).__name__).partition("\n")[0]
-            raise InputError(f"the model refuses these inputs: {text[:300]}") from error
+            raise InputError(f"the model refuses these inputs: {said(error)}") from error
     else:
 
         def run(inputs: dict[str, np.ndarray]) -> Any:

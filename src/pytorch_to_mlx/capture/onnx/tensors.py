@@ -15,7 +15,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from pytorch_to_mlx.capture.onnx.load import external_bytes
+from pytorch_to_mlx import memory
+from pytorch_to_mlx.capture.onnx.external import external_bytes
 from pytorch_to_mlx.capture.onnx.types import PLAIN
 from pytorch_to_mlx.errors import SourceError
 
@@ -97,13 +98,15 @@ def dense(sparse: onnx.SparseTensorProto, folder: Path | None) -> np.ndarray:
     values, places = (read_tensor(t, folder) for t in (sparse.values, sparse.indices))
     if math.prod(sparse.dims) > LARGEST or any(d < 0 for d in sparse.dims):
         raise SourceError(f"the tensor {sparse.values.name!r} has impossible sizes")
+    needed = math.prod(sparse.dims) * values.dtype.itemsize
+    memory.require(needed, f"the sparse tensor {sparse.values.name!r}", "is the file damaged?")
     out = np.zeros(tuple(sparse.dims), values.dtype)
     try:
         if places.ndim == 2:
             out[tuple(places.T)] = values
         else:
             out.reshape(-1)[places] = values
-    except IndexError as error:
+    except (IndexError, ValueError) as error:
         raise SourceError(f"the sparse tensor {sparse.values.name!r} is damaged") from error
     return out
 

@@ -6,6 +6,8 @@ from functools import cache
 
 from onnx import TensorProto
 
+from pytorch_to_mlx.errors import SourceError
+
 PLAIN = {
     "BOOL": "bool",
     "FLOAT": "float32",
@@ -22,7 +24,9 @@ def element_name(data_type: int) -> str:
     """The element type's name, of ONNX's number for it.
 
     Raises:
-        ValueError: there is no such type.
+        SourceError: there is no such type.
     """
+    if data_type not in TensorProto.DataType.values():
+        raise SourceError(f"the ONNX model has elements of type {data_type}, which does not exist")
     name = TensorProto.DataType.Name(data_type)
     return PLAIN.get(name, name.lower())

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, numpy_helper
+from onnx import AttributeProto
 
+from pytorch_to_mlx.capture.onnx.tensors import dense, read_tensor
+from pytorch_to_mlx.lower.onnx._context import node
 from pytorch_to_mlx.lower.onnx._dtypes import element_name
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.lower.registry import Unsupported
@@ -59,16 +61,10 @@ def text(data: bytes) -> str:
 
 
 def tensor(t: onnx.TensorProto) -> Known:
-    return Known(numpy_helper.to_array(t), element_name(t.data_type))
+    return Known(read_tensor(t, node().lowering.program.folder), element_name(t.data_type))
 
 
 def sparse(t: onnx.SparseTensorProto) -> Known:
     """A sparse tensor as the dense one that it stands for."""
-    values = numpy_helper.to_array(t.values)
-    places = numpy_helper.to_array(t.indices)
-    dense = np.zeros(tuple(t.dims), values.dtype)
-    if places.ndim == 2:
-        dense[tuple(places.T)] = values
-    else:
-        dense.reshape(-1)[places] = values
-    return Known(dense, element_name(t.values.data_type))
+    folder = node().lowering.program.folder
+    return Known(dense(t, folder), element_name(t.values.data_type))

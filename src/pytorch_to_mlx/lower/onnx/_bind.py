@@ -8,8 +8,15 @@ from functools import cache
 from typing import Any
 
 from pytorch_to_mlx.lower.onnx._common import array, ints, number, weight
+from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.lower.registry import Lowering, Unsupported
 
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "Known": (Known,),
+}
 _KINDS = {"Value": array, "Weight": weight, "Ints": ints, "Number": number}
 
 
@@ -24,7 +31,8 @@ def bind(
     """Arguments for the call; inputs are brought to the kind that the annotation names.
 
     Raises:
-        Unsupported: the lowering knows no such attribute, or an input is missing.
+        Unsupported: the lowering knows no such attribute, it is of another kind, or an input is
+            missing.
     """
     signature = _signature(lowering)
     positional = [
@@ -41,6 +49,10 @@ def bind(
         args.append(_brought(value, str(parameter.annotation)))
         at += parameter.kind != parameter.VAR_POSITIONAL
     kwargs = dict(attributes)
+    for name, value in kwargs.items():
+        wanted = signature.parameters.get(name)
+        if wanted is not None and not _fits(value, str(wanted.annotation)):
+            raise Unsupported(f"the attribute {name} is a {type(value).__name__}")
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
@@ -55,3 +67,14 @@ def _brought(value: Any, annotation: str) -> Any:
         raise Unsupported("a required input is absent")
     convert = _KINDS.get(annotation.removesuffix(" | None"))
     return value if convert is None else convert(value)
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether an attribute is of the kind that a parameter is annotated with."""
+    kind = annotation.removesuffix(" | None")
+    if kind in _PLAIN:
+        return isinstance(value, _PLAIN[kind])
+    if kind.startswith("tuple["):
+        each = _PLAIN[kind.removeprefix("tuple[").removesuffix(", ...]")]
+        return isinstance(value, tuple) and all(isinstance(v, each) for v in value)
+    return True

@@ -9,6 +9,7 @@ whatever is there.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -31,6 +32,8 @@ Weight: TypeAlias = Value
 
 #: Constants with at most this many elements that hold integers are written as literals.
 LITERAL = 8
+#: Numbers that are read from a runtime array, and elements of tables that attributes describe.
+MOST_READ, LARGEST_TABLE = 128, 1 << 26
 
 _counter = itertools.count()
 
@@ -160,7 +163,7 @@ def ints(x: Any) -> tuple[Any, ...]:
         given = x.node.args[0]
         if isinstance(given, tuple):
             return given
-    return tuple(host(call("getitem", x, (i,))) for i in range(int(x.dims[0])))
+    return tuple(host(call("getitem", x, (i,))) for i in _read_places(x))
 
 
 def host(x: Value, kind: str = "int") -> sympy.Symbol:
@@ -188,7 +191,25 @@ def floats(x: Any) -> tuple[Any, ...]:
         return tuple(float(v) if is_static(v) or isinstance(v, float) else v for v in x.items())
     if x.ndim != 1 or not is_static(x.dims[0]):
         raise Unsupported("numbers in a runtime array of unknown length")
-    return tuple(host(call("getitem", x, (i,)), "float") for i in range(int(x.dims[0])))
+    return tuple(host(call("getitem", x, (i,)), "float") for i in _read_places(x))
+
+
+def _read_places(x: Value) -> range:
+    """The places of a runtime array of numbers, each of which is one statement."""
+    if int(x.dims[0]) > MOST_READ:
+        raise Unsupported(f"{int(x.dims[0])} numbers that are read from the device one by one")
+    return range(int(x.dims[0]))
+
+
+def table_size(*dims: int) -> tuple[int, ...]:
+    """Dims of a table that attributes ask for.
+
+    Raises:
+        Unsupported: it would have more than ``LARGEST_TABLE`` elements.
+    """
+    if any(d < 0 for d in dims) or math.prod(dims) > LARGEST_TABLE:
+        raise Unsupported(f"attributes ask for a table of {' x '.join(map(str, dims))} numbers")
+    return dims
 
 
 def fresh(hint: str = "d") -> sympy.Symbol:

@@ -48,6 +48,12 @@ class _Failed:
 
 FAILED = _Failed()
 
+#: What a lowering raises on inputs and attributes that its op cannot have.
+DAMAGE = (
+    ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
+    RuntimeError, MemoryError,
+)  # fmt: skip
+
 
 def lower_model(captured: Captured) -> Graph:
     """The graph of MLX calls of a captured ONNX model.
@@ -110,7 +116,11 @@ class OnnxLowering:
         if tree.kind == "list":
             return [self._input(child, spec) for child in tree.children]
         element, dims = spec.leaves[tree.index]
-        value = Value(tuple(dims), storage(element), hint=spec.argument)
+        try:
+            held = storage(element)
+        except Unsupported as error:
+            raise LoweringError(f"the input {spec.name!r}: {error}", origin=spec.name) from error
+        value = Value(tuple(dims), held, hint=spec.argument)
         if element in STORAGE:
             self.elements[value] = element
         self.graph.inputs.append(value)
@@ -135,7 +145,10 @@ class OnnxLowering:
                     hint="give out its concatenation (ConcatFromSequence)",
                 )
             with lowering_node(NodeContext(self, "Identity", "", name, 1)):
-                leaf = array(value)
+                try:
+                    leaf = array(value)
+                except Unsupported as error:
+                    raise LoweringError(f"the output {name!r}: {error}", origin=name) from error
             element = self.elements.get(leaf, str(leaf.dtype))
             self.output_elements.append(element)
             if not leaf.hint:
@@ -196,7 +209,7 @@ class OnnxLowering:
             return self._refuse(n, str(error))
         except LoweringError as error:
             return self._refuse(n, error.message)
-        except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
+        except DAMAGE as error:
             return self._refuse(n, f"{type(error).__name__}: {error}")
 
     def _lowered(

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import sympy
 
-from pytorch_to_mlx.graph.dims import as_dim
+from pytorch_to_mlx.graph.dims import LONGEST, as_dim, length
+from pytorch_to_mlx.lower.registry import Unsupported
 
 
 @dataclass(eq=False)
@@ -94,6 +95,8 @@ def known(values: Any, element: str = "int64", name: str = "") -> Known:
         from pytorch_to_mlx.lower.onnx._dtypes import numpy_dtype
 
         return Known(np.array(flat, numpy_dtype(element)).reshape(array.shape), element, name)
+    if any(isinstance(v, sympy.Basic) and length(v) > LONGEST for v in flat):
+        raise Unsupported("a size whose formula is too long")
     out = np.empty(len(flat), dtype=object)
     out[:] = [as_dim(v) if isinstance(v, sympy.Expr) else v for v in flat]
     return Known(out.reshape(array.shape), element, name)

@@ -8,6 +8,7 @@ from typing import Any
 import sympy
 
 from pytorch_to_mlx.graph.dims import FloorDiv, as_dim, is_static
+from pytorch_to_mlx.lower.registry import Unsupported
 
 Pads = tuple[tuple[Any, Any], ...]
 
@@ -40,6 +41,9 @@ def windows(
 ) -> Windows:
     """The settings of ONNX's attributes for an input of these spatial sizes."""
     n = len(kernel)
+    lengths = {len(sizes), *(len(v) for v in (strides, dilations) if v), len(pads or ()) / 2 or n}
+    if lengths != {n}:
+        raise Unsupported(f"a kernel of rank {n} on {len(sizes)} axes, or with other settings")
     stride = tuple(strides or (1,) * n)
     dilation = tuple(dilations or (1,) * n)
     given: Pads = tuple(zip(pads[:n], pads[n:], strict=True)) if pads else ((0, 0),) * n

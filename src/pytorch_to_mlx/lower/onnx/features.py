@@ -11,7 +11,7 @@ import numpy as np
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import product
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
-from pytorch_to_mlx.lower.onnx._common import array, call_as, cast
+from pytorch_to_mlx.lower.onnx._common import array, call_as, cast, table_size
 from pytorch_to_mlx.lower.onnx._dtypes import storage
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.ops.features import count_ngrams, label_encode
@@ -66,6 +66,7 @@ def tfidf_vectorizer(
 
 def _placed(counts: Value, at: list[int], size: int) -> Value:
     """Columns moved to their places; the others are zero."""
+    (size,) = table_size(size)
     if at == list(range(size)):
         return counts
     zero = call(mx.zeros, (*counts.dims[:-1], 1))

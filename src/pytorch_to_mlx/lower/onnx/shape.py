@@ -29,6 +29,7 @@ from pytorch_to_mlx.lower.onnx._common import (
 from pytorch_to_mlx.lower.onnx._context import node
 from pytorch_to_mlx.lower.onnx._dtypes import element_name, storage
 from pytorch_to_mlx.lower.onnx._values import Known, known
+from pytorch_to_mlx.lower.registry import Unsupported
 from pytorch_to_mlx.ops.rearrange import reshape_by, squeeze_at, squeeze_to, tile_by, unsqueeze_at
 
 
@@ -168,6 +169,8 @@ def split(
     if split is not None:
         return parts_at(input, split, at)
     count = num_outputs or len(node().wanted)
+    if count != len(node().wanted):
+        raise Unsupported(f"{len(node().wanted)} outputs where num_outputs is {count}")
     size = input.dims[at]
     part = -(-size // count) if isinstance(size, int) else -FloorDiv(-size, count)
     if not isinstance(size, int):

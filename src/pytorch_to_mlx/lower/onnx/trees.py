@@ -12,7 +12,7 @@ import numpy as np
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
-from pytorch_to_mlx.lower.onnx._common import array, call_as, cast, getitem
+from pytorch_to_mlx.lower.onnx._common import array, call_as, cast, getitem, table_size
 from pytorch_to_mlx.lower.onnx._values import Known
 from pytorch_to_mlx.ops.features import leaf_totals, softmax_of_nonzero, tree_leaves
 
@@ -53,7 +53,7 @@ def blank(leaves: int, targets: int, dtype: Any, combine: str) -> np.ndarray:
     """Weights of leaves before any is given: what changes no result."""
     info = np.finfo(dtype)
     fill = {"min": info.max, "max": info.min}.get(combine, 0)
-    return np.full((leaves, targets), fill, dtype)
+    return np.full(table_size(leaves, targets), fill, dtype)
 
 
 def totals(x: Value, forest: Forest, combine: str) -> Value:

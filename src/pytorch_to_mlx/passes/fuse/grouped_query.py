@@ -68,7 +68,7 @@ def _source(x: Value) -> Value | None:
         if not is_array(at) or at.shape is None or at.ndim != 4:
             continue
         few = at.dims[1]
-        if not (is_static(few) and is_static(heads) and few < heads and heads % few == 0):
+        if not (is_static(few) and is_static(heads) and 0 < few < heads and heads % few == 0):
             continue
         if all(
             dims_equal(a, b) for i, (a, b) in enumerate(zip(at.dims, x.dims, strict=True)) if i != 1

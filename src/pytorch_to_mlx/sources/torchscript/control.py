@@ -20,6 +20,9 @@ from pytorch_to_mlx.sources.torchscript.truth import (
 
 Place = tuple[str, int]
 
+#: Rounds of one loop that are written out.
+MOST_ROUNDS = 10_000
+
 
 @dataclass
 class If:
@@ -101,6 +104,8 @@ class Loop:
                 break
             if not (go and more):
                 break
+            if i == MOST_ROUNDS and _tracing():
+                raise self._too_long()
             env.update(zip(self.body.inputs, [i, *carried], strict=True))
             proceed, *carried = self.body.run(env)
             i += 1
@@ -145,14 +150,31 @@ class Loop:
                 hint="Keep the shapes and dtypes of what it carries the same in every round",
             ) from error
 
+    def _too_long(self) -> CaptureError:
+        file, line = self.place
+        return CaptureError(
+            f"a loop of more than {MOST_ROUNDS:,} rounds, each of which would be written out",
+            origin=f"{file}:{line}" if file else "",
+            hint="Let its count be a size of an input, or use an op for the whole tensor",
+        )
+
     def _unrolled(self, env: Env, i: int, count: int, carried: list[Any]) -> list[Any]:
         """Every round written out; its count, a size of the example, is fixed by that."""
         proceed: Any = True
         while i < count and known(proceed):
+            if i == MOST_ROUNDS:
+                raise self._too_long()
             env.update(zip(self.body.inputs, [i, *carried], strict=True))
             proceed, *carried = self.body.run(env)
             i += 1
         return carried
+
+
+def _tracing() -> bool:
+    """Whether what runs is recorded; else rounds cost nothing but their time."""
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    return get_proxy_mode() is not None
 
 
 def _is_bool(value: Any) -> bool:

@@ -96,7 +96,10 @@ def source_line(node: Any) -> tuple[str, int]:
     The text of a file that is not on this machine is remembered for ``linecache``, as far as the
     archive quotes it.
     """
-    text = node.sourceRange()
+    try:
+        text = node.sourceRange()
+    except (RuntimeError, UnicodeDecodeError, MemoryError):  # what the archive quotes is damaged
+        return "", 0
     places = [(found[1], int(found[2])) for found in _TRACED.finditer(text)]
     if places:  # a trace: the frames of its Python, innermost first
         return next((p for p in places if not _is_library(p[0])), ("", 0))

@@ -2,77 +2,106 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx import memory
 from pytorch_to_mlx.errors import SourceError
 from pytorch_to_mlx.sources.torchscript.archive import short_storage
+from pytorch_to_mlx.sources.trial import attempt
 
 if TYPE_CHECKING:
     import torch
 
-_SECONDS = 120.0
-_SECONDS_PER_GIB = 60.0
-#: What torch itself maps, and how much of the file's size reading may take.
-_BASE_BYTES, _FACTOR = 16 << 30, 4
 
-_TRIAL = """
-import sys
-try:
-    import resource
-    limit = int(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-except (ImportError, ValueError, OSError):
-    pass
-import torch
-try:
-    torch.jit.load(sys.argv[1], map_location="cpu")
-except Exception as error:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    print((lines or [type(error).__name__])[0][:300])
-    sys.exit(3)
-"""
+#: What torch raises on archives that are cut short, overwritten or made up.
+_DAMAGE = (
+    RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError, ArithmeticError,
+)  # fmt: skip
 
 
-def load_script(path: Path) -> torch.jit.ScriptModule:
+@dataclass(frozen=True)
+class Call:
+    """The call at which a script is converted."""
+
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    method: str = "forward"
+
+    def pickled(self) -> bytes:
+        """Its inputs for the child; none where they are objects that only this process knows."""
+        try:
+            return pickle.dumps((tuple(self.args), dict(self.kwargs)))
+        except (pickle.PicklingError, TypeError, AttributeError, RuntimeError):
+            return pickle.dumps(((), {}))
+
+
+def load_script(path: Path, call: Call = Call()) -> torch.jit.ScriptModule:
     """The module of a TorchScript archive.
 
     A damaged archive may end the process that reads it, or never come to an end: it is read in a
-    child first, whose time and memory are bounded.
+    child first, whose time and memory are bounded, and its method is run there on the examples.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: it cannot be read, or does not come to an end.
+        CaptureError: its code does what a converted model must not.
     """
+
+    def refused(reason: str) -> SourceError:
+        return SourceError(
+            f"{path} cannot be loaded and run as TorchScript: {reason}",
+            hint="is it damaged? Pass smaller inputs if it is only large or slow",
+        )
+
+    request = {"path": str(path.absolute()), "call": call.pickled(), "method": call.method}
+    attempt(
+        f"{__name__}:trial",
+        request,
+        size=path.stat().st_size,
+        refused=refused,
+        needs=["torch"],
+    )
+    script = _load(path)
+    tensors = [*script.parameters(), *script.buffers()]  # views may be far larger than the file
+    memory.require(memory.tensor_bytes(tensors), f"the tensors of {path}", "is the file damaged?")
+    return script
+
+
+def trial(path: str, call: bytes, method: str) -> None:
+    """What the child does: loads the archive, and runs the module that it is rebuilt as."""
     import torch
 
-    if wrong := short_storage(path):
-        raise _damaged(path, wrong)
-    size = path.stat().st_size
-    seconds = _SECONDS + _SECONDS_PER_GIB * size / (1 << 30)
-    command = [sys.executable, "-c", _TRIAL, str(path), str(_BASE_BYTES + _FACTOR * size)]
-    try:
-        child = subprocess.run(
-            command,
-            capture_output=True,
-            timeout=seconds,
-            text=True,
-            errors="replace",
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _damaged(path, f"it was not read within {seconds:.0f} s") from error
-    if child.returncode:
-        said = child.stdout.strip().splitlines()
-        raise _damaged(path, said[-1] if said else "torch crashes on it")
+    from pytorch_to_mlx.sources.factory import with_method
+    from pytorch_to_mlx.sources.torchscript.rebuild import rebuild
+
+    if wrong := short_storage(Path(path)):
+        raise _damaged(Path(path), wrong)
+    module = with_method(rebuild(_load(Path(path))), method)
+    args, kwargs = pickle.loads(call)  # of the parent's making
+    if not args and not kwargs:
+        return
+    with torch.no_grad():
+        try:
+            module(*args, **kwargs)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if "allocate" in str(error):
+                raise MemoryError from error
+            # else the inputs do not fit, which capture will say better
+
+
+def _load(path: Path) -> torch.jit.ScriptModule:
+    import torch
+
     try:
         return on_cpu(torch.jit.load(str(path), map_location="cpu"))
-    except (RuntimeError, ValueError, OSError) as error:
-        raise _damaged(path, str(error).strip().splitlines()[0]) from error
+    except _DAMAGE as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise _damaged(path, (lines or [type(error).__name__])[0][:300]) from error
 
 
 def on_cpu(script: torch.jit.ScriptModule) -> torch.jit.ScriptModule:

@@ -1,0 +1,70 @@
+"""Runs the coverage-guided fuzzers: ``python tests/hostile/fuzz.py --seconds 600 onnx``.
+
+Each is a process of its own, started again when native code ends it (in a conversion, that happens
+to a child). Exits with 1 if there are findings; a second run with the same ``--folder`` goes on
+from the first one's corpus.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TARGETS = ("onnx", "torchscript")
+
+
+def run(target: str, folder: Path, seconds: float) -> tuple[dict[str, int], list[str], int]:
+    """Figures of all cases, findings (their first line) and native crashes of one target."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures: Counter[str] = Counter()
+    crashes = 0
+    end = time.monotonic() + seconds
+    while (left := int(end - time.monotonic())) > 0:
+        (folder / "tally.json").unlink(missing_ok=True)
+        command = [sys.executable, str(HERE / f"fuzz_{target}.py"), str(folder)]
+        with (folder / "log").open("ab") as log:
+            done = subprocess.run(
+                [*command, f"-max_total_time={left}", f"-artifact_prefix={folder}/"],
+                stdout=log,
+                stderr=log,
+                check=False,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        if (folder / "tally.json").exists():
+            figures.update(json.loads((folder / "tally.json").read_text()))
+        if done.returncode:
+            crashes += 1
+            last = folder / "last"
+            if not last.exists():
+                raise RuntimeError(f"the fuzzer does not start; see {folder / 'log'}")
+            last.rename(folder / f"crash_{time.time_ns()}")
+    found = [p.read_text().splitlines()[0] for p in sorted((folder / "findings").glob("*.txt"))]
+    return dict(figures), found, crashes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", default=TARGETS, choices=TARGETS)
+    parser.add_argument("--seconds", type=float, default=600, help="of each target")
+    parser.add_argument("--folder", type=Path, default=Path("fuzz"))
+    options = parser.parse_args()
+    findings = 0
+    for target in options.targets:
+        figures, found, crashes = run(target, options.folder / target, options.seconds)
+        shown = ", ".join(f"{count} {name}" for name, count in figures.items())
+        print(f"{target}: {shown}; native crashes: {crashes}; findings: {len(found)}")  # noqa: T201
+        for line in found:
+            print(f"  {line}")  # noqa: T201
+        findings += len(found)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
