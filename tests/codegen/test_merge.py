@@ -180,7 +180,7 @@ def test_a_list_of_one_is_a_loop_too(depth: int) -> None:
 
     made = proven(Stack(), (torch.randn(3, 4),))
     assert "for layer in self.layers:" in made.code
-    assert "self.head = nn.Linear(4, 4)" in made.code
+    assert "self.head = nn.Sequential(nn.Linear(4, 4), nn.ReLU())" in made.code
 
 
 class Mixer(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 from pytorch_to_mlx.errors import ConversionError
 
 #: No small model may keep its importer busy for longer.
-SECONDS = 20
+SECONDS = 60
 
 SCRIPT = ("unpacked", "read", "loaded", "rebuilt", "ran", "captured", "emitted")
 ONNX = ("parsed", "checked", "captured", "lowered", "emitted")

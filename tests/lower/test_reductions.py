@@ -83,7 +83,7 @@ ROWS: list[tuple[Any, tuple[torch.Tensor, ...]]] = [
     (lambda x: torch.diff(x), (X,)),
     (lambda x: torch.diff(x, n=2, dim=0), (I.repeat(2, 1),)),
     (lambda x: torch.diff(x, dim=1, prepend=x[:, :1]), (X,)),
-    (lambda x: torch.diff(x, 0, prepend=x[:, :1]), (X,)),
+    (lambda x: torch.diff(x, 0, prepend=x[..., :1]), (X,)),
     (lambda x: x.sort(), (X,)),
     (lambda x: x.sort(1, descending=True), (X,)),
     (lambda x: x.sort(stable=True, dim=0), (I,)),

@@ -204,10 +204,11 @@ class _Session(Tracing):
 
         return dict.fromkeys(axes, Dim.AUTO)
 
-    def _limits(self, trace: Trace, sizes: Sizes) -> Found:
+    def _limits(self, trace: Trace, sizes: Sizes, *, declared: bool = False) -> Found:
         """How far a trace reaches that was made with some dims at these sizes."""
         symbols = sizes_of.find_symbols(trace.program, trace.sizes)
-        limits = find_limits(trace.program, symbols, self.prober, sizes, self.trial(trace))
+        trial = self.trial(trace)
+        limits = find_limits(trace.program, symbols, self.prober, sizes, trial, declared=declared)
         return Found(trace, symbols, limits, sizes)
 
     def _widened(self, found: Found, plan: Plan, trace: Trace) -> Found:
@@ -299,7 +300,7 @@ class _Session(Tracing):
                 self.warnings.append(
                     f"{self.example.where(axis)} was asked to be dynamic and is not: {static[axis]}"
                 )
-        limits = self._limits(trace, sizes)
+        limits = self._limits(trace, sizes, declared=True)
         refused = {self.example.where(axis): why for axis, why in limits.limits.refused.items()}
         self.warnings += [
             f"{where} is dynamic as asked, but {why}" for where, why in refused.items()

@@ -67,9 +67,15 @@ def find_limits(
     prober: Prober,
     base: Sizes,
     trial: Trial | None = None,
+    *,
+    declared: bool = False,
 ) -> Limits:
-    """Fills in the symbols' limits; without a trial, guards that fix a computed size all bind."""
+    """Fills in the symbols' limits; without a trial, guards that fix a computed size all bind.
+
+    Limits that the symbols have already are the user's if ``declared``: nothing is tried beyond.
+    """
     search = _Search(program, symbols, prober, base, trial)
+    search.declared = declared
     search.compare()
     search.fit()
     return search.limits
@@ -92,6 +98,7 @@ class _Search:
         self.trial = trial if trial is not None and trial.agrees(base) else None
         self.idle: set[Guard] = set()
         self.limits = Limits()
+        self.declared = False
 
     # -- comparing --------------------------------------------------------------------------------
 
@@ -100,7 +107,8 @@ class _Search:
         if self.trial is None:
             return
         for key, symbol in self.symbols.items():
-            for value in itertools.islice(self._tries(symbol), _MOST_TRIES):
+            tries = (v for v in self._tries(symbol) if not self.declared or _allows(symbol, v))
+            for value in itertools.islice(tries, _MOST_TRIES):
                 failing = self.guards.failing({**self.values, symbol.name: value})
                 sizes = {**self.base, **sizes_at(self.symbols, key, value)}
                 agrees = self.trial.agrees(sizes)
@@ -206,6 +214,8 @@ class _Search:
         over = min((v for v in wrong if v > symbol.size), default=None)
         low = min(v for v in agreed if v > under)
         high = max(v for v in agreed if over is None or v < over)
+        low = self._last_agreed(key, symbol, low, under) if under > 1 else low
+        high = self._last_agreed(key, symbol, high, over) if over is not None else high
         if low == high:
             why = f"the trace computes something else at {wrong[0]}, where it made it a number"
             axes = [*symbol.axes, *symbol.derived]
@@ -216,6 +226,22 @@ class _Search:
                 symbol.lower = 2
         if over is not None:
             symbol.upper = high
+
+    def _last_agreed(self, key: Any, symbol: Symbol, inside: int, outside: int) -> int:
+        """The last size that agrees on the way from one that does to one that does not."""
+        assert self.trial is not None
+        step = symbol.multiple
+        while abs(outside - inside) > step:
+            middle = (inside + outside) // 2 // step * step
+            if middle in (inside, outside):
+                break
+            sizes = {**self.base, **sizes_at(self.symbols, key, middle)}
+            if self.trial.agrees(sizes):
+                self._note(Tried(key, middle, sizes, True, set()))
+                inside = middle
+            else:
+                outside = middle
+        return inside
 
     def _accepted(self, key: Any, symbol: Symbol, holds: Callable[[int], bool]) -> None:
         """Narrows to what the original takes; a dim of which it takes no other size is fixed."""
@@ -262,6 +288,10 @@ class _Search:
             for guard in self.binding:
                 if guard.text not in self.limits.conditions and not guard.holds(values):
                     self.limits.conditions[guard.text] = guard.place
+
+
+def _allows(symbol: Symbol, value: int) -> bool:
+    return symbol.lower <= value and (symbol.upper is None or value <= symbol.upper)
 
 
 def _within_limits(symbol: Symbol, value: int, holds: Callable[[int], bool]) -> bool:

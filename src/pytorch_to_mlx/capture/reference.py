@@ -246,6 +246,8 @@ def runnable(program: torch.export.ExportedProgram) -> Any:
 
     unchecked = "check_guards" in inspect.signature(program.module).parameters
     module = program.module(check_guards=False) if unchecked else program.module()
+    if hasattr(module, "validate_inputs"):
+        module.validate_inputs = False  # nor for the limits that torch drew from them
     _reshape_views(module)
     return module
 
