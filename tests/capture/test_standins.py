@@ -68,6 +68,7 @@ def test_values_that_torch_looks_at(fn: Callable[..., Any]) -> None:
     "fn, cases",
     [
         (
+            # The op's own argument: with it, one of the cases is close and not equal.
             lambda x, y: (torch.equal(x, y), x.allclose(y, atol=0.1)),
             [(X, X), (X, Y), (X, X + 1e-3)],
         ),

@@ -69,7 +69,7 @@ def test_function_gives_what_the_op_gave(function, kind, args, named, wanted):
     got = functions()[function](*args, **named)
     got = list(got) if isinstance(got, (tuple, list)) else [got]
     assert len(got) == len(wanted)
-    for found, want in zip(got, wanted):
+    for found, want in zip(got, wanted, strict=True):
         compare(found, want)
 
 
