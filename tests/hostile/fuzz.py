@@ -20,8 +20,13 @@ HERE = Path(__file__).resolve().parent
 TARGETS = ("onnx", "torchscript")
 
 
-def run(target: str, folder: Path, seconds: float) -> tuple[dict[str, int], list[str], int]:
-    """Figures of all cases, findings (their first line) and native crashes of one target."""
+def run(
+    target: str, folder: Path, seconds: float, cases: int | None = None
+) -> tuple[dict[str, int], list[str], int]:
+    """Figures of all cases, findings (their first line) and native crashes of one target.
+
+    With ``cases``, so many at most, and the same ones in every run of the same code.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     figures: Counter[str] = Counter()
     crashes = 0
@@ -29,13 +34,18 @@ def run(target: str, folder: Path, seconds: float) -> tuple[dict[str, int], list
     while (left := int(end - time.monotonic())) > 0:
         (folder / "tally.json").unlink(missing_ok=True)
         command = [sys.executable, str(HERE / f"fuzz_{target}.py"), str(folder)]
+        limits = [f"-max_total_time={left}", f"-artifact_prefix={folder}/"]
+        if cases is not None:
+            if figures["cases"] >= cases:
+                break
+            limits += [f"-seed={1 + crashes}", f"-runs={cases - figures['cases']}"]
         with (folder / "log").open("ab") as log:
             done = subprocess.run(
-                [*command, f"-max_total_time={left}", f"-artifact_prefix={folder}/"],
+                [*command, *limits],
                 stdout=log,
                 stderr=log,
                 check=False,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
             )
         if (folder / "tally.json").exists():
             figures.update(json.loads((folder / "tally.json").read_text()))
@@ -45,6 +55,8 @@ def run(target: str, folder: Path, seconds: float) -> tuple[dict[str, int], list
             if not last.exists():
                 raise RuntimeError(f"the fuzzer does not start; see {folder / 'log'}")
             last.rename(folder / f"crash_{time.time_ns()}")
+        elif cases is not None:
+            break
     found = [p.read_text().splitlines()[0] for p in sorted((folder / "findings").glob("*.txt"))]
     return dict(figures), found, crashes
 

@@ -67,7 +67,8 @@ def tensor_holders(graph: onnx.GraphProto) -> Iterator[tuple[str, TensorProto]]:
         yield t.name, t
     for node in graph.node:
         for a in node.attribute:
-            if node.op_type == "Constant" and not node.domain and a.name == "value":
+            constant = node.op_type == "Constant" and not node.domain and a.name == "value"
+            if constant and node.output:
                 yield node.output[0], a.t
             for body in (*([a.g] if a.HasField("g") else ()), *a.graphs):
                 yield from tensor_holders(body)
