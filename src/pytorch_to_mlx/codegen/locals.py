@@ -42,6 +42,8 @@ _BY_TARGET = {
     "mx.argmax": "index",
     "mx.argsort": "order",
 }
+#: Read out of the data.
+_NUMBERS = {"int": "count", "float": "number", "bool": "flag"}
 # A layer's results by what they are.
 _RESULTS = {
     "ops.LSTMLayer": ("x", "hidden", "cell"),
@@ -81,7 +83,7 @@ def base_name(value: Value, producer: Node | None) -> str:
     by_target = _BY_TARGET.get(producer.target)
     if by_target:
         return by_target
-    return ""
+    return _NUMBERS.get(value.kind, "")
 
 
 def name_of_origin(value: Value, steps: int = 6) -> str:
@@ -263,7 +265,8 @@ def _is_simple(statement: ast.stmt) -> bool:
 
 def _candidates(wanted: str) -> Iterator[str]:
     yield wanted
-    yield from (n for n in ("x", "h", "y", "z") if n != wanted)
+    if wanted not in _NUMBERS.values():
+        yield from (n for n in ("x", "h", "y", "z") if n != wanted)
     n = 2
     while True:
         yield f"{wanted}{n}"

@@ -110,6 +110,8 @@ class MethodWriter:
         self._store_states()
         if self.is_root or self.region.outputs or not self.statements:
             self.statements.append(ast.Return(self._returned()))
+            if not self.is_root:
+                self.statements[-1].__dict__["kinds"] = [v.kind for v in self.region.outputs]
         return self._finish()
 
     def _call_node(self, node: Node, at: int) -> None:
@@ -162,9 +164,6 @@ class MethodWriter:
         kind = {"int": "int", "float": "float", "bool": "bool"}[v.kind]
         call = ast.Call(ast.Attribute(self.renderer.arg(node.args[0]), "item", ast.Load()), [], [])
         self.assign([v], ast.Call(name(kind), [call], []), node)
-        self.wanted[f"_v{v.id}"] = base_name(v, node) or ("flag" if kind == "bool" else "count")
-        if isinstance(v.symbol, sympy.Symbol):
-            self.sizes.bind(v.symbol, f"_v{v.id}")
 
     def _call_region(self, child: Region, at: int) -> None:
         expression = self.region_call(child)
@@ -200,6 +199,8 @@ class MethodWriter:
         self.statements.append(ast.Assign([target], e, lineno=0))
         for v in outputs:
             self.made.add(v)
+            if isinstance(v.symbol, sympy.Symbol):
+                self.sizes.bind(v.symbol, f"_v{v.id}")
             if not self.depth:
                 self.defined_at[v] = len(self.statements)
                 self.sizes.add_array(v)

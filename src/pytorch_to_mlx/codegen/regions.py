@@ -227,6 +227,7 @@ def _interfaces(
         if v in needed
         or any(holder[u] not in members and u.target != RETURN for u in v.users if u in holder)
     ]
+    region.outputs += _counts_for_others(region, inside, holder)
     for item in region.items:
         if isinstance(item, Region):
             _interfaces(item, owner, needed, holder)
@@ -237,6 +238,25 @@ def _interfaces(
                 _interfaces(item, owner, set(returned), inner_holder)
                 if set(item.outputs) == set(returned):
                     item.outputs = returned
+
+
+def _counts_for_others(region: Region, inside: list[Node], holder: dict[Node, Node]) -> list[Value]:
+    """Sizes that a region reads out of the data and that others mention, such as how many tokens
+    each expert gets; but for those that the shapes of its results tell."""
+    counts = {
+        v.symbol: v
+        for n in inside
+        for v in n.outputs
+        if n.target == "host.item" and isinstance(v.symbol, sympy.Symbol)
+    }
+    if not counts:
+        return []
+    members = set(inside)
+    asked = {s for n, top in holder.items() if top not in members for s in n.symbols()}
+    told = {d for v in region.outputs for d in v.shape or ()}
+    return [
+        v for s, v in counts.items() if s in asked and s not in told and v not in region.outputs
+    ]
 
 
 def holders(graph: Graph) -> dict[Node, Node]:

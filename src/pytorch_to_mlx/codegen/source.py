@@ -84,6 +84,9 @@ def emit(graph: Graph, *, description: str = "", formatted: bool = True) -> Mode
         if not lacking:
             break
         sequences.reject(lacking)
+    if unknown := context.methods[root].extra:
+        sizes = ", ".join(str(e) for e in unknown)
+        raise CodegenError(f"no input and no result tells the sizes {sizes} that the code needs")
     classes = ClassBuilder(graph, homes, attributes, context, root).build()
     helpers, _ = library_source(context.used_ops)
     body = [_class(c, graph) for c in classes]
@@ -252,17 +255,25 @@ def _item_kind(spread: Tree) -> str:
     return kind.get(only, "object")
 
 
+#: Annotations of what is no array.
+_PYTHON = {"int": "int", "float": "float", "bool": "bool"}
+
+
 def _return_annotation(method: Method) -> ast.expr:
     last = method.body[-1]
     value = last.value if isinstance(last, ast.Return) else None
-    text = "mx.array"
+    kinds = [_PYTHON.get(k, "mx.array") for k in last.__dict__.get("kinds", ())]
+    text = kinds[0] if len(kinds) == 1 else "mx.array"
     if isinstance(value, ast.Tuple) and not value.elts:
         text = "tuple[()]"
     elif isinstance(value, ast.Tuple) or (value is not None and "count" in value.__dict__):
         parts = value.elts if isinstance(value, ast.Tuple) else []
         count = len(parts) or value.__dict__["count"]
-        several = f"tuple[{', '.join(['mx.array'] * count)}]"
+        if len(kinds) != count:
+            kinds = ["mx.array"] * count
+        several = f"tuple[{', '.join(kinds)}]"
         unknown = count > 3 or any(isinstance(e, ast.Starred) for e in parts)
+        unknown = unknown and set(kinds) == {"mx.array"}
         text = "tuple[mx.array, ...]" if unknown else several
     elif isinstance(value, ast.Dict):
         text = "dict[str, mx.array]"
