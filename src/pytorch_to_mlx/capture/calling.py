@@ -103,6 +103,9 @@ class Calls:
         try:
             with quiet(), plain_interface(self.module, arguments) as outputs, mode:
                 self.module(*arguments.args, **arguments.kwargs)
+            count, before = len(outputs.ranks), len(self.outputs.ranks)
+            if count != before:
+                raise ValueError(f"it gives {count} outputs there, not {before}")
             if outputs.ranks != self.outputs.ranks:  # an axis of size 1 was squeezed, or now is not
                 raise ValueError("an output has another number of dimensions")
             for slot in self.lift:
