@@ -157,6 +157,7 @@ def test_random(row: int) -> None:
 
 def test_data_dependent_sizes() -> None:
     check_op(lambda x: torch.nonzero(x > 0), X)
+    check_op(torch.nonzero, torch.tensor(1.5))
     check_op(lambda x: torch.masked_select(x, x > 0), X)
     check_op(lambda x: x[x > 0], X)
 

@@ -158,7 +158,8 @@ class Renderer:
         if not items:
             items = [ast.Constant(...)]
         if len(items) > 2 and all(_is_full_slice(i) for i in items[:-1]):
-            items = [ast.Constant(...), items[-1]] if len(items) == node.args[0].ndim else items
+            covered = len(items) - _is_none(items[-1])
+            items = [ast.Constant(...), items[-1]] if covered == node.args[0].ndim else items
         key = items[0] if len(items) == 1 else ast.Tuple(items, ast.Load())
         return ast.Subscript(self.arg(node.args[0]), key, ast.Load())
 
@@ -297,6 +298,10 @@ def _is_array(a: Any) -> bool:
 
 def _is_bool(a: Any) -> bool:
     return _is_array(a) and a.dtype == "bool"
+
+
+def _is_none(e: ast.expr) -> bool:
+    return isinstance(e, ast.Constant) and e.value is None
 
 
 def _is_full_slice(e: ast.expr) -> bool:

@@ -195,7 +195,7 @@ class _Lowering:
         ):
             return to_expr(val)
         lowering = self._given(node.target, val) or self.table.find(name)
-        if is_empty(val):
+        if is_empty(val) and not node.meta.get("unbacked_bindings"):  # else it tells a size
             return self._stamp(empties(val), val, node, builder)
         if lowering is None:
             return self._refuse(node, "no lowering is known for this op", stub_of(node))
