@@ -9,6 +9,7 @@ from typing import Any
 
 from pytorch_to_mlx.capture.calling import Calls
 from pytorch_to_mlx.capture.calls import Recorder
+from pytorch_to_mlx.capture.compiled import as_dynamo_likes
 from pytorch_to_mlx.capture.explain import depends_on_data, explain, user_line
 from pytorch_to_mlx.capture.habits import shapes_collection, traceable
 from pytorch_to_mlx.capture.host_scalars import Place, host_scalars
@@ -120,6 +121,8 @@ class Tracing(Calls):
                 if not strict:
                     stack.enter_context(recorder.recording())
                     stack.enter_context(tied(self.module, ties))
+                else:
+                    stack.enter_context(as_dynamo_likes())
                 dynamic = collection.dynamic_shapes(self.module, args, kwargs) if shapes else None
                 program = torch.export.export(
                     self.module, args, kwargs, dynamic_shapes=dynamic, strict=strict
