@@ -8,7 +8,7 @@ in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -66,11 +66,34 @@ def without_compiled(root: nn.Module) -> Iterator[TakenOff]:
 
 @contextmanager
 def run_as_written() -> Iterator[None]:
-    """Within, what ``torch.compile`` decorates runs as the Python that it was written in."""
+    """Within, what ``torch.compile`` decorates runs as the Python that it was written in.
+
+    ``torch.cond`` and its like compile their branches at every call, by a backend that only runs
+    them: those do.
+    """
     import torch
 
-    with torch.compiler.set_stance("force_eager"):
-        yield
+    compile_ = torch.compile
+
+    def compiled(model: Any = None, **options: Any) -> Any:
+        if options.get("backend", "inductor") == "inductor":
+            return model if model is not None else lambda function: function
+        return _as_ever(compile_(model, **options))
+
+    torch.compile = compiled
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        torch.compile = compile_
+
+
+def _as_ever(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with as_dynamo_likes():
+            return compiled(*args, **kwargs)
+
+    return run
 
 
 @contextmanager
