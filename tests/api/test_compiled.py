@@ -95,6 +95,19 @@ class Kept(nn.Module):
         return self.h * 2
 
 
+class Both(nn.Module):
+    """A layer in half precision and as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = self.project(x)
+        return self.project(x) + y.float()
+
+
 @pytest.mark.parametrize("stays", [False, True])
 def test_weights_of_inference_mode_are_proven(stays: bool) -> None:
     torch.manual_seed(0)
@@ -120,6 +133,15 @@ class Mixed(nn.Module):
     @torch.autocast("cpu", dtype=torch.bfloat16)
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.project(torch.relu(self.project(x))).float()
+
+
+def test_a_layer_in_both_precisions_stands_twice_in_its_parent() -> None:
+    torch.manual_seed(0)
+    module = Both()
+    code = p2m.convert(module, (torch.randn(3, 8),)).code
+    assert "self.project = nn.Linear(8, 8)" in code
+    assert "self.project_bfloat16 = nn.Linear(8, 8)" in code
+    assert code.count("(nn.Module)") == 1
 
 
 def test_autocast_is_proven_in_float32_first() -> None:
