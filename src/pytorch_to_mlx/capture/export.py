@@ -12,6 +12,7 @@ from pytorch_to_mlx.capture import dims as sizes_of
 from pytorch_to_mlx.capture.compiled import without_compiled
 from pytorch_to_mlx.capture.explain import explain
 from pytorch_to_mlx.capture.exported import capture_program
+from pytorch_to_mlx.capture.fast_path import fast_path_notes
 from pytorch_to_mlx.capture.host_scalars import fixed_scalars
 from pytorch_to_mlx.capture.inference import ordinary_tensors
 from pytorch_to_mlx.capture.legal import legal_names
@@ -107,6 +108,10 @@ class _Session(Tracing):
     def run(self, dynamic_shapes: Any) -> Captured:
         self.begin(self.probe_seconds)
         snapshot = self.snapshot
+        example = self.example.resized({})
+        self.warnings += fast_path_notes(
+            self.module, snapshot.fast_path, lambda: self.compute(example)
+        )
         with plain_interface(self.module, self.arguments):
             state, snapshot, notes = settled_state(self.module, self.flat_call, snapshot)
         self.snapshot = snapshot

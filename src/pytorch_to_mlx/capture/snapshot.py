@@ -20,6 +20,7 @@ class Snapshot:
     """
 
     def __init__(self, module: nn.Module) -> None:
+        self.fast_path = False  # whether nn.TransformerEncoder's was on before
         self.modules = list(module.named_modules())
         self.attributes = [dict(sub.__dict__) for _, sub in self.modules]
         self.containers: list[tuple[Any, Any]] = []
@@ -115,7 +116,7 @@ def untouched(module: nn.Module) -> Iterator[Snapshot]:
     import torch
 
     snapshot = Snapshot(module)
-    fast = torch.backends.mha.get_fastpath_enabled()
+    snapshot.fast_path = fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.random.fork_rng(devices=[]), run_as_written():
