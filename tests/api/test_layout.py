@@ -1,0 +1,39 @@
+"""Channels-last code: what stands between convolutions needs no transposes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.api.helpers import call, proven
+
+
+class Rectified(nn.Module):
+    """Convolutions with learnt rectifiers and a scale for each channel between them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 3)
+        self.bend, self.bend_last = nn.PReLU(channels), nn.PReLU()
+        self.scale = nn.Parameter(torch.randn(4, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.second(self.bend(self.first(x)) * self.scale)
+        return self.bend_last(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_learnt_rectifiers_are_layers_in_any_layout(channels: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Rectified(channels).eval()
+    nn.init.normal_(module.bend.weight)
+    code = proven(
+        tmp_path, module, call(torch.randn(2, 3, 9, 9)), call(torch.randn(1, 3, 7, 8))
+    ).code
+    assert code.count("transpose") == 1
+    assert ("nn.PReLU(num_parameters=4)" in code) is (channels == 4)
+    assert "self.bend_last = nn.PReLU()" in code
+    assert "self.scale = mx.zeros((4,))" in code
