@@ -25,6 +25,25 @@ class Rectified(nn.Module):
         return self.bend_last(x.mean((2, 3)))
 
 
+class Biased(nn.Module):
+    """Scores with a learnt bias for each distance, which a table of distances picks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_distance = nn.Parameter(torch.randn(7))
+        places = torch.arange(4)
+        self.register_buffer("distances", places[:, None] - places + 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(x + self.by_distance[self.distances], -1)
+
+
+def test_a_weight_has_the_name_of_its_numbers_not_of_their_places(tmp_path: Path) -> None:
+    code = proven(tmp_path, Biased(), call(torch.randn(3, 4, 4))).code
+    assert "self.by_distance = mx.zeros((4, 4))" in code
+    assert "distances" not in code
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_learnt_rectifiers_are_layers_in_any_layout(channels: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
