@@ -2,7 +2,7 @@
 
 Outside of training, without gradients and with a ``src_key_padding_mask`` whose padding is at the
 end, it leaves padded rows out and fills them with zeros. Exported programs do not have it, nor does
-training: what is converted is the ordinary path. Rows that are not padded are the same; a model that
+training: what is converted is the ordinary path. Rows that are not padded are the same; one that
 goes on to use the others (a mean over time) gives something else, which is to be known.
 """
 
