@@ -1,4 +1,4 @@
-"""Channels-last code: what stands between convolutions needs no transposes."""
+"""Code as one would write it: no transposes between convolutions, attention as one call, names."""
 
 from __future__ import annotations
 
@@ -56,3 +56,25 @@ def test_learnt_rectifiers_are_layers_in_any_layout(channels: int, tmp_path: Pat
     assert ("nn.PReLU(num_parameters=4)" in code) is (channels == 4)
     assert "self.bend_last = nn.PReLU()" in code
     assert "self.scale = mx.zeros((4,))" in code
+
+
+class EinsumAttention(nn.Module):
+    """Attention as equations of axes."""
+
+    def __init__(self, scores: str, values: str) -> None:
+        super().__init__()
+        self.to_qkv, self.scores, self.values = nn.Linear(8, 24), scores, values
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (t.unflatten(-1, (2, 4)) for t in self.to_qkv(x).chunk(3, -1))
+        weights = (torch.einsum(self.scores, q, k) * 4**-0.5).softmax(-1)
+        return torch.einsum(self.values, weights, v).flatten(2)
+
+
+def test_attention_by_einsum_is_one_call(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = EinsumAttention("b i h d, b j h d -> b h i j", "b h i j, b j h d -> b i h d")
+    calls = [call(torch.randn(b, t, 8)) for b, t in ((2, 5), (3, 7))]
+    code = proven(tmp_path, module.eval(), *calls).code
+    assert "mx.fast.scaled_dot_product_attention" in code
+    assert "einsum" not in code
