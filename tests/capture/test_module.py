@@ -160,6 +160,9 @@ def test_padded_transformer_encoder():
     captured = checked(module, torch.randn(2, 3, 8), src_key_padding_mask=mask)
     assert ["src:0", "src_key_padding_mask:0"] in where(captured)
     assert ["src:1", "src_key_padding_mask:1"] in where(captured)
+    assert any("fast path of nn.TransformerEncoder" in w for w in captured.warnings)
+    captured = checked(module, torch.randn(2, 3, 8), src_key_padding_mask=torch.zeros_like(mask))
+    assert not captured.warnings
 
 
 def test_in_place_inputs_are_reported_and_kept():

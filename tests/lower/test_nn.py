@@ -124,6 +124,10 @@ def test_fake_quantisation() -> None:
         X,
         dynamic=False,
     )
+    odd = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.3])
+    check_op(
+        lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 3, -10, 127), odd, dynamic=False
+    )
 
 
 def test_quantise_and_dequantise() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
+import pytest
+import sympy
 import torch
 
-from pytorch_to_mlx.graph import Graph, Node, call, symbol
+from pytorch_to_mlx.graph import Graph, Node, call, dims, symbol
 from pytorch_to_mlx.graph.build import Builder, attach_outputs
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import IF, RETURN, Value
+from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.clean import broadcast, cse, dead_code, identity
 from pytorch_to_mlx.passes.fuse import known_values
 from tests.passes.helpers import body, build, check, run_pass, targets
@@ -25,6 +28,15 @@ PASSES = [known_values.run, broadcast.run, dead_code.run]
 def counted(offset=1):
     ones = call(mx.ones, (B, T))
     return (call(mx.cumsum, ones, axis=1) * ones).astype(I64) + offset
+
+
+def test_a_size_that_divides_by_zero_is_none():
+    s = sympy.Symbol("s", integer=True, positive=True)
+    dim = sympy.floor(8 / (s - 3))
+    with pytest.raises(ZeroDivisionError):
+        dims.evaluate(dim, {s: 3})
+    assert evaluate.size(dim, {s: 3}) == 0
+    assert evaluate.size(dim, {s: 5}) == 4
 
 
 def test_counted_positions_are_a_range():

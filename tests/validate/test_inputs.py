@@ -35,6 +35,16 @@ def test_integers_stay_in_range() -> None:
     assert (drawn.min(), drawn.max()) == (3, 9)
 
 
+def test_integers_in_order_stay_so() -> None:
+    offsets = inputs.draw(np.array([[0, 2, 5, 6, 9]] * 3), (3, 20), RNG(0))
+    assert (offsets[:, 0] == 0).all()
+    assert (np.diff(offsets, axis=-1) >= 0).all()
+    assert len(np.unique(offsets, axis=0)) == 3
+    lengths = inputs.draw(np.array([9, 7, 4, 4, 2]), (5,), RNG(0))
+    assert lengths[0] == 9
+    assert (np.diff(lengths) <= 0).all()
+
+
 def test_numbers_stay() -> None:
     assert inputs.draw(4, (), RNG(0)) == 4
 

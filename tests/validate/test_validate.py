@@ -275,6 +275,38 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
         p2m.validate(tmp_path / "pkg", Noise())
 
 
+class Best(nn.Module):
+    """Places of values, all of which are equal at zeros."""
+
+    def __init__(self, *, stable: bool = False) -> None:
+        super().__init__()
+        self.stable = stable
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        top, places = x.topk(3)
+        order = x.argsort(stable=True) if self.stable else x.argsort()
+        return {"top": top, "places": places, "picked": x.gather(-1, places), "order": order}
+
+
+@pytest.mark.parametrize("stable", [False, True])
+def test_the_order_of_equal_values_is_compared_where_torch_fixes_it(stable: bool) -> None:
+    torch.manual_seed(0)
+    report = p2m.validate(p2m.convert(Best(stable=stable), (torch.randn(2, 40),)))
+    assert report.passed
+    open_at = {c.name: c.open for c in report.cases}
+    assert open_at["edge: zeros"] == (["places"] if stable else ["order", "places"])
+    assert not open_at["given inputs"]
+    assert not open_at["random inputs"]
+    assert any("output order, places are not compared" in n for n in report.notes) is not stable
+
+
+def test_wrong_places_fail_where_values_differ() -> None:
+    torch.manual_seed(0)
+    converted = p2m.convert(Best(), (torch.randn(2, 40),))
+    spoil(converted, lambda s: s.replace('"places": places', '"places": places[..., ::-1]'))
+    assert not p2m.validate(converted).passed
+
+
 def test_given_inputs_take_the_place_of_examples() -> None:
     converted = convert(Two(), X)
     report = validate(converted, args=(torch.full((5, 3), 2.0),), quick=True)

@@ -120,12 +120,28 @@ CONSTRUCTS = (
     ),
 )
 
+# Where torch fails over a derivative: within it, or over its result, which it takes for a constant.
+_DERIVATIVES = re.compile(
+    r"_functorch[/\\]eager_transforms\.py$|autograd[/\\]__init__\.py$|lift_constants_pass\.py$"
+)
+
 
 def depends_on_data(error: BaseException) -> bool:
     """Whether torch refuses because of the values of tensors, which fixing sizes cannot mend."""
     if "GuardOnDataDependent" not in type(error).__name__:
         return False
     return re.search(r"expression [^\n]*\bs\d+", str(error)) is None
+
+
+def differentiates(error: BaseException) -> bool:
+    """Whether torch refuses where forward takes a derivative (``torch.func``, ``autograd``)."""
+    chain: BaseException | None = error
+    while chain is not None:
+        frames = traceback.extract_tb(chain.__traceback__)
+        if any(_DERIVATIVES.search(frame.filename) for frame in frames):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return "fake tensor in the exported program constant's list" in str(error)
 
 
 def explain(error: BaseException, module_path: str = "") -> CaptureError:

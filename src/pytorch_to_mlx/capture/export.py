@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.capture import dims as sizes_of
+from pytorch_to_mlx.capture.compiled import without_compiled
 from pytorch_to_mlx.capture.explain import explain
 from pytorch_to_mlx.capture.exported import capture_program
+from pytorch_to_mlx.capture.fast_path import fast_path_notes
 from pytorch_to_mlx.capture.host_scalars import fixed_scalars
+from pytorch_to_mlx.capture.inference import ordinary_tensors
 from pytorch_to_mlx.capture.legal import legal_names
 from pytorch_to_mlx.capture.limits import find_limits, holds_within, other_traces
 from pytorch_to_mlx.capture.normalise import assemble, redecompose
@@ -70,6 +73,8 @@ def capture_module(
 
     stage = progress.stage("capture", 4) if progress is not None else nullcontext()
     with (
+        ordinary_tensors(module),
+        without_compiled(module) as taken_off,
         legal_names(module) as names,
         stage as counter,
         evaluation_mode(module) as training,
@@ -89,6 +94,7 @@ def capture_module(
                 session.warnings.append(_TRAINING)
             captured = session.run(dynamic_shapes)
         names.give_back(captured)
+        taken_off.note(captured)
         return captured
 
 
@@ -102,6 +108,10 @@ class _Session(Tracing):
     def run(self, dynamic_shapes: Any) -> Captured:
         self.begin(self.probe_seconds)
         snapshot = self.snapshot
+        example = self.example.resized({})
+        self.warnings += fast_path_notes(
+            self.module, snapshot.fast_path, lambda: self.compute(example)
+        )
         with plain_interface(self.module, self.arguments):
             state, snapshot, notes = settled_state(self.module, self.flat_call, snapshot)
         self.snapshot = snapshot

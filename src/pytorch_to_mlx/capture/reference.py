@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytorch_to_mlx.capture.inference import ordinary_tensors
 from pytorch_to_mlx.capture.snapshot import evaluation_mode, untouched
 from pytorch_to_mlx.capture.structure import Arguments, plain_interface
 from pytorch_to_mlx.errors import InputError
@@ -188,6 +189,7 @@ def module_reference(
         def session() -> Iterator[None]:
             # no_grad, not inference_mode: a module that keeps a tensor must stay usable outside
             with (
+                ordinary_tensors(module),
                 evaluation_mode(module),
                 untouched(module),
                 torch.no_grad(),
@@ -273,7 +275,8 @@ def _reshape_views(module: Any) -> None:
 def precision(
     module: nn.Module, dtype: str | None, weights: Mapping[Any, torch.Tensor] | None = None
 ) -> Iterator[None]:
-    """Within, the module's floating tensors are of another dtype; the originals come back after.
+    """Within, the module's floating tensors are of another dtype, and so is what it computes under
+    autocast; the originals come back after.
 
     ``weights`` are tensors to use (by the memory of those that they stand for) rather than to
     convert. Nothing is copied back and forth: parameters point to other data for a while. Buffers
@@ -301,7 +304,29 @@ def precision(
                 for name, value in list(store.items()):
                     if isinstance(value, torch.Tensor) and value.is_floating_point():
                         store[name] = in_precision(value)
-        yield
+        with _without_autocast():
+            yield
     finally:
         for parameter, data in originals:
             parameter.data = data
+
+
+@contextmanager
+def _without_autocast() -> Iterator[None]:
+    """Within, no autocast block of the model's code changes the precision."""
+    from torch.amp.autocast_mode import autocast
+
+    enter = autocast.__enter__
+
+    def disabled(self: Any) -> Any:
+        enabled, self._enabled = self._enabled, False
+        try:
+            return enter(self)
+        finally:
+            self._enabled = enabled
+
+    autocast.__enter__ = disabled
+    try:
+        yield
+    finally:
+        autocast.__enter__ = enter

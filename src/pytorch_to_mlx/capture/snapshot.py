@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx.capture.compiled import run_as_written
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -18,6 +20,7 @@ class Snapshot:
     """
 
     def __init__(self, module: nn.Module) -> None:
+        self.fast_path = False  # whether nn.TransformerEncoder's was on before
         self.modules = list(module.named_modules())
         self.attributes = [dict(sub.__dict__) for _, sub in self.modules]
         self.containers: list[tuple[Any, Any]] = []
@@ -107,15 +110,16 @@ def untouched(module: nn.Module) -> Iterator[Snapshot]:
     """Restores the module, torch's random state and attention fast path on the way out, errors too.
 
     The fast path of nn.TransformerEncoder gives zeros for padded rows, which only exists in eager
-    mode; it is off within, for the original and for the export alike.
+    mode; it is off within, for the original and for the export alike. What is compiled runs as it
+    was written.
     """
     import torch
 
     snapshot = Snapshot(module)
-    fast = torch.backends.mha.get_fastpath_enabled()
+    snapshot.fast_path = fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), run_as_written():
             yield snapshot
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

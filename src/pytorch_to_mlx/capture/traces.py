@@ -28,11 +28,14 @@ class Trace:
 
 @dataclass
 class Way:
-    """How to trace: scalars as numbers, what kept sizes symbolic, loops over what is selected."""
+    """How to trace: scalars as numbers, what kept sizes symbolic, loops over what is selected,
+    derivatives as what they compute.
+    """
 
     scalars: dict[Place, int] = field(default_factory=dict)
     symbolic: list[str] | None = None
     selections: Selections | None = None
+    below_autograd: bool = False  # derivatives are traced there, as what they compute
     again: bool = False  # once more, after what was learnt from a refusal
 
     @property

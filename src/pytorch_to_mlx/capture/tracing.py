@@ -9,7 +9,8 @@ from typing import Any
 
 from pytorch_to_mlx.capture.calling import Calls
 from pytorch_to_mlx.capture.calls import Recorder
-from pytorch_to_mlx.capture.explain import depends_on_data, explain, user_line
+from pytorch_to_mlx.capture.compiled import as_dynamo_likes
+from pytorch_to_mlx.capture.explain import depends_on_data, differentiates, explain, user_line
 from pytorch_to_mlx.capture.habits import shapes_collection, traceable
 from pytorch_to_mlx.capture.host_scalars import Place, host_scalars
 from pytorch_to_mlx.capture.quiet import quiet
@@ -46,7 +47,8 @@ class Tracing(Calls):
         strict: bool = False,
     ) -> Trace:
         """One export; where torch refuses it, again without what keeps sizes symbolic, then with
-        scalars that are fixed as numbers, or with masks that select every row.
+        scalars that are fixed as numbers, or with masks that select every row; first of all below
+        autograd, where forward takes a derivative.
         """
         refusal: Exception | None = None
         limit = max(self.trace_seconds, _SECONDS_A_MODULE * sum(1 for _ in self.module.modules()))
@@ -54,6 +56,8 @@ class Tracing(Calls):
 
         def ways() -> Iterator[Way]:
             yield Way(symbolic=symbolic)
+            if refusal is not None and differentiates(refusal) and not strict:
+                yield Way(symbolic=symbolic, below_autograd=True)
             if symbolic:
                 yield Way()
             if self.scalars and not strict:
@@ -120,10 +124,11 @@ class Tracing(Calls):
                 if not strict:
                     stack.enter_context(recorder.recording())
                     stack.enter_context(tied(self.module, ties))
+                else:
+                    stack.enter_context(as_dynamo_likes())
                 dynamic = collection.dynamic_shapes(self.module, args, kwargs) if shapes else None
-                program = torch.export.export(
-                    self.module, args, kwargs, dynamic_shapes=dynamic, strict=strict
-                )
+                export = _export_below_autograd if way.below_autograd else torch.export.export
+                program = export(self.module, args, kwargs, dynamic_shapes=dynamic, strict=strict)
         finally:
             self.snapshot.restore()
         traced = {axis: sizes.get(axis, self.example.size(axis)) for axis in self.example.axes()}
@@ -157,3 +162,10 @@ class Tracing(Calls):
         if isinstance(first, CaptureError):
             raise first
         raise explain(first) from first
+
+
+def _export_below_autograd(module: Any, args: Any, kwargs: Any, **options: Any) -> Any:
+    """torch.export with a graph of what autograd and ``torch.func`` call, not of themselves."""
+    from torch.export._trace import _export
+
+    return _export(module, args, kwargs, pre_dispatch=False, **options)

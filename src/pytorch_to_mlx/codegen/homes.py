@@ -16,6 +16,7 @@ from typing import Protocol
 from pytorch_to_mlx.codegen.branches import place_branches
 from pytorch_to_mlx.codegen.hoist import hoist_input_layout, hoist_shared
 from pytorch_to_mlx.codegen.names import identifier
+from pytorch_to_mlx.codegen.twins import twin_paths
 from pytorch_to_mlx.graph import Frame, Graph, Node, Param, Value
 
 # A module without weights is written inline when its body is at most this many calls.
@@ -138,6 +139,9 @@ def _place_layers(
             owned[parent(p.path)].add(p.path)
     nodes = [n for _, n in graph.walk() if n.is_layer]
     by_weights: dict[tuple[str, ...], str] = {}
+    twins = twin_paths(nodes, param_of, owned)
+    for paths in twins:
+        owned[parent(paths[0])] -= set(paths)
     single = _single_call_modules(graph, owned)
     layer_of: dict[Node, str] = {}
     layers: dict[str, LayerPlace] = {}
@@ -149,7 +153,10 @@ def _place_layers(
         if key in by_weights:
             layer_of[node] = by_weights[key]
             continue
-        path = _layer_path(node, params, owned, layers, graph.classes, single)
+        if key in twins:
+            path = _free(twins[key], {**layers, **graph.classes})
+        else:
+            path = _layer_path(node, params, owned, layers, graph.classes, single)
         layers[path] = LayerPlace(path, node.target, dict(node.kwargs), params)
         layer_of[node] = path
         by_weights[key] = path

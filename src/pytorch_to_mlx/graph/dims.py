@@ -218,7 +218,11 @@ def free_symbols(value: Any) -> set[sympy.Symbol]:
 
 
 def evaluate(value: Any, sizes: Mapping[sympy.Symbol, int]) -> Any:
-    """Replaces symbols by numbers; a fully known expression becomes an int, float or bool."""
+    """Replaces symbols by numbers; a fully known expression becomes an int, float or bool.
+
+    Raises:
+        ZeroDivisionError: it divides by what is zero at these sizes.
+    """
     if not isinstance(value, sympy.Basic):
         return value
     out = value.subs(dict(sizes), simultaneous=True)
@@ -226,6 +230,8 @@ def evaluate(value: Any, sizes: Mapping[sympy.Symbol, int]) -> Any:
         return int(out)
     if out in (sympy.true, sympy.false):
         return bool(out)
+    if out.has(sympy.zoo, sympy.nan):
+        raise ZeroDivisionError(f"{value} is not defined at {dict(sizes)}")
     if not free_symbols(out):
         return eval(python_source(out, {}), {"math": __import__("math")})
     return out

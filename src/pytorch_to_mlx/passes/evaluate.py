@@ -175,7 +175,7 @@ def run(
                     env[v] = array
             result = env[part.value]
             mx.eval(result)
-    except (ValueError, RuntimeError, IndexError, TypeError, OverflowError):
+    except (ValueError, RuntimeError, IndexError, TypeError, ArithmeticError):
         return None  # a size that MLX refuses is one that the source refuses
     return result if isinstance(result, mx.array) else None
 
@@ -279,8 +279,11 @@ def apply_node(node: Node, env: Mapping[Value, mx.array]) -> mx.array | None:
 
 
 def size(d: Any, sizes: Sizes) -> int:
-    """A size as a number."""
-    return int(evaluate(d, sizes))
+    """A size as a number; none (0) where it divides by what is zero at these sizes."""
+    try:
+        return int(evaluate(d, sizes))
+    except ZeroDivisionError:
+        return 0
 
 
 def tables(

@@ -205,8 +205,14 @@ def _recipe(
 
 
 def _wish(sources: list[Param]) -> str:
-    """The name of the largest source; the parts of a weight norm give the weight's own name."""
-    main = max(sources, key=lambda p: math.prod(int(d) for d in p.value.dims))
+    """The name of the largest source (of numbers rather than of places in them); the parts of a
+    weight norm give the weight's own name.
+    """
+
+    def weight(p: Param) -> tuple[bool, int]:
+        return not DType(str(p.value.dtype)).is_integer, math.prod(int(d) for d in p.value.dims)
+
+    main = max(sources, key=weight)
     prefix, _, last = main.path.rpartition(".")
     owner, _, original = prefix.rpartition(".parametrizations.")
     if original and last.startswith("original"):

@@ -270,6 +270,15 @@ def _norm(target: str, names: str) -> Callable[[Node, set[Value]], Plan | None]:
     return plan
 
 
+def _prelu(node: Node, weights: set[Value]) -> Plan | None:
+    """One number for all, or one for each place of the last axis."""
+    a = _bind(node, "x weight", {})
+    x, weight = a["x"], a["weight"]
+    if not _is_weight(weight, weights, 1) or not x.ndim or weight.dims[0] not in (1, x.dims[-1]):
+        return None
+    return "nn.PReLU", (x,), {"num_parameters": weight.dims[0]}, {"weight": weight}, ""
+
+
 def _batch_norm(node: Node, weights: set[Value]) -> Plan | None:
     a = _bind(node, "x mean var weight bias eps", {"weight": None, "bias": None, "eps": 1e-5})
     if not all(_is_weight(a[k], weights, 1) for k in ("mean", "var")):
@@ -353,6 +362,7 @@ PLANNERS: dict[str, Callable[[Node, set[Value]], Plan | None]] = {
     "ops.matmul_of_blocks": _quantized_linear,
     "ops.embedding": _embedding,
     "ops.batch_norm": _batch_norm,
+    "nn.prelu": _prelu,
     "ops.group_norm": _group_norm,
     "mx.fast.rope": _rope,
     "ops.max_pool": _pool("Max"),

@@ -121,8 +121,8 @@ def draw(example: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
     """Fresh values for one input.
 
     Masks (bools, zeros and ones, a few float levels) and running positions keep their structure;
-    other integers stay within the seen range, floats keep mean and spread, and signs where all are
-    the same.
+    other integers stay within the seen range (in order, where they are), floats keep mean and
+    spread, and signs where all are the same.
     """
     if not isinstance(example, np.ndarray):
         return example
@@ -132,12 +132,29 @@ def draw(example: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
         return np.zeros(shape, example.dtype)
     if example.dtype.kind in "iu":
         low, high = int(example.min()), int(example.max())
-        return rng.integers(low, high, shape, dtype=np.int64, endpoint=True).astype(example.dtype)
+        drawn = rng.integers(low, high, shape, dtype=np.int64, endpoint=True).astype(example.dtype)
+        return _in_order_of(example, drawn)
     if example.dtype.kind == "c":
         real, imag = rng.standard_normal(shape), rng.standard_normal(shape)
         spread = float(np.abs(example).std()) or 1.0
         return np.asarray(spread * (real + 1j * imag)).astype(example.dtype)
     return _floats(example, shape, rng)
+
+
+def _in_order_of(example: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The drawn integers in ascending or descending order, from the same first one, where the
+    example is so: where bags start, or the lengths of a batch, say.
+    """
+    if example.ndim == 0 or example.shape[-1] < 3 or not drawn.size:
+        return drawn
+    steps = np.diff(example.astype(np.int64), axis=-1)
+    first = np.unique(example[..., 0])
+    if not steps.any() or first.size > 1 or not ((steps >= 0).all() or (steps <= 0).all()):
+        return drawn
+    out = np.sort(drawn, axis=-1)
+    out = np.ascontiguousarray(out if (steps >= 0).all() else out[..., ::-1])
+    out[..., 0] = first[0]
+    return out
 
 
 def _floats(example: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytorch_to_mlx.capture.inference import ordinary
+
 if TYPE_CHECKING:
     import torch
 
@@ -30,16 +32,17 @@ def changed(
     """
     import torch
 
-    saved = {p: tensors[p].detach().clone() for p in paths}
+    writable = {p: ordinary(tensors[p]) for p in paths}
+    saved = {p: tensor.detach().clone() for p, tensor in writable.items()}
     try:
         with torch.no_grad():
             for p in paths:
-                _add_noise(tensors[p], saved[p], strength, rng)
+                _add_noise(writable[p], saved[p], strength, rng)
         yield
     finally:
         with torch.no_grad():
             for p, value in saved.items():
-                tensors[p].copy_(value)
+                writable[p].copy_(value)
 
 
 @contextmanager

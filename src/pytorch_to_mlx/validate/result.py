@@ -20,6 +20,8 @@ class Case:
     # Both sides' outputs, one dict a call, once they have run.
     wanted: list[dict[str, Array]] | None = field(default=None, repr=False)
     got: list[dict[str, Array]] | None = field(default=None, repr=False)
+    # Outputs that the original leaves open at these inputs: their structure is compared, no values.
+    open: list[str] = field(default_factory=list)
     seconds: float = 0.0  # of both sides' runs
 
     @property

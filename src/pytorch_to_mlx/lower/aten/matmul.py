@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
 
 from pytorch_to_mlx.graph.build import call
-from pytorch_to_mlx.graph.dims import is_static
+from pytorch_to_mlx.graph.dims import dims_equal, is_static
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import align, is_complex, is_float
@@ -77,7 +78,39 @@ def addr(self: Value, vec1: Value, vec2: Value, beta: Any = 1, alpha: Any = 1) -
 @lowers("aten.einsum")
 def einsum(equation: str, tensors: tuple[Value, ...], path: Any = None) -> Value:
     """einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor"""
-    return call(mx.einsum, equation.replace(" ", ""), *align(*tensors))
+    text, operands = equation.replace(" ", ""), align(*tensors)
+    found = _as_product(text, *operands) if len(operands) == 2 else None
+    return call(mx.einsum, text, *operands) if found is None else found
+
+
+def _as_product(equation: str, a: Value, b: Value) -> Value | None:
+    """The einsum as a product of batches of matrices (as in attention), which later passes know.
+
+    That is: axes in all three, and one of each operand's own, and one that is summed.
+    """
+    inputs, _, out = equation.partition("->")
+    left, _, right = inputs.partition(",")
+    if not f"{left}{right}{out}".isalpha() or any(len({*t}) < len(t) for t in (left, right)):
+        return None
+    shared = [c for c in out if c in left and c in right]
+    summed = [c for c in left if c in right and c not in out]
+    mine, other = [c for c in left if c not in right], [c for c in right if c not in left]
+    one_each = len(summed) == len(mine) == len(other) == 1
+    if not shared or not one_each or sorted(out) != sorted([*shared, *mine, *other]):
+        return None
+    pairs = ((a.dims[left.index(c)], b.dims[right.index(c)]) for c in (*shared, *summed))
+    if not all(dims_equal(x, y) for x, y in pairs):
+        return None  # an axis of size one counts for all elements of its partner
+    if out.index(mine[0]) > out.index(other[0]):
+        a, b, left, right, mine, other = b, a, right, left, other, mine
+    rows = _reordered(a, left, [*shared, *mine, *summed])
+    columns = _reordered(b, right, [*shared, *summed, *other])
+    return _reordered(product(rows, columns), [*shared, *mine, *other], out)
+
+
+def _reordered(x: Value, axes: Sequence[str], wanted: Sequence[str]) -> Value:
+    order = [list(axes).index(c) for c in wanted]
+    return x if order == sorted(order) else x.transpose(*order)
 
 
 @lowers("aten.inner")

@@ -25,7 +25,10 @@ def _quantize(x: Value, scale: Any, zero_point: Any, low: Any, high: Any) -> Val
 
 
 def _fake(x: Value, scale: Any, zero_point: Any, low: int, high: int) -> Value:
-    return (_quantize(x, scale, zero_point, low, high) - zero_point) * scale
+    """torch takes NaN for the lowest number (where one scale is for all)."""
+    steps = call(mx.round, x * (1.0 / scale)) + zero_point
+    whole = call(mx.where, call(mx.greater_equal, steps, low), call(mx.minimum, steps, high), low)
+    return (whole - zero_point) * scale
 
 
 def _inside(x: Value, scale: Any, zero_point: Any, low: int, high: int) -> Value:

@@ -26,7 +26,7 @@ from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.ir import map_arg
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.layout import targets
-from pytorch_to_mlx.passes.layout.moves import same_up_to_ones, transposed
+from pytorch_to_mlx.passes.layout.moves import same_up_to_ones, transposed, without_leading_ones
 from pytorch_to_mlx.passes.layout.permutations import (
     Perm,
     adjacent,
@@ -189,9 +189,9 @@ class _Layout:
 
     def _aligned(self, v: Value, rank: int, perm: Perm, node: Node) -> Value:
         """An operand of a call of result rank ``rank``, in physical order ``perm``."""
-        if v.shape is None or v.ndim == 0:
-            return v
         source, own = self.place(v)
+        if v.shape is None or (v.ndim < rank and all(d == 1 for d in v.dims)):
+            return source  # it broadcasts in any order
         if v.ndim == rank and own == perm:
             return source
         if v.ndim == rank and same_up_to_ones(source, own, perm):
@@ -203,7 +203,8 @@ class _Layout:
         with self.builder.before(node), self.builder.at(maker.scope, maker.origin):
             if v.ndim < rank:
                 logical_value = call("mx.expand_dims", logical_value, tuple(range(rank - v.ndim)))
-            return transposed(logical_value, perm)
+            moved = transposed(logical_value, perm)
+            return without_leading_ones(moved) if v in self.weights and v.ndim < rank else moved
 
     # -- rules -------------------------------------------------------------------------------------
 

@@ -20,3 +20,11 @@ def same_up_to_ones(source: Value, own: Perm, perm: Perm) -> bool:
     """Whether two orders of an array's axes differ only in where axes of size one stand."""
     big = {own[i] for i, d in enumerate(source.dims) if d != 1}
     return [p for p in own if p in big] == [p for p in perm if p in big]
+
+
+def without_leading_ones(v: Value) -> Value:
+    """The array without axes of one element before the others; it broadcasts as before."""
+    ones = 0
+    while ones < v.ndim - 1 and v.dims[ones] == 1:
+        ones += 1
+    return v.reshape(*v.dims[ones:]) if ones else v

@@ -78,6 +78,7 @@ _ELEMENTWISE_MX = [
 ]
 _ELEMENTWISE_NN = [
     "relu",
+    "prelu",
     "relu6",
     "silu",
     "gelu",
