@@ -75,7 +75,7 @@ def benchmark_package(
     if source is not None and original is not None and sizes and not batch_sizes:
         refused = {b for b in sizes if not original.takes(with_batch(inputs, batched, b))}
         sizes = [b for b in sizes if b not in refused] or None  # it may be static where MLX is not
-    dtype = package.config["dtype"]
+    dtype = str(package.config.get("precision", package.config["dtype"]))
     notes: list[str] = []
     with as_progress(progress).stage("benchmark", 100) as stage:
         flops = original.flops(inputs) if original is not None else 0
