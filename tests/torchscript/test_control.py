@@ -129,10 +129,3 @@ def test_files_made_for_a_gpu(tmp_path: Path):
 def test_views_of_what_branches_write_are_refused():
     with pytest.raises(CaptureError, match="view made before"):
         p2m.convert(scripted(models.WritesViews()), (torch.ones(2, 3),))
-
-
-def test_packed_weights_are_refused_with_a_way_out():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
-    script = torch.jit.optimize_for_inference(torch.jit.freeze(scripted(model)))
-    with pytest.raises(CaptureError, match="packed"):
-        p2m.convert(script, (torch.randn(1, 3, 8, 8),))
