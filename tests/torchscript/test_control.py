@@ -129,3 +129,28 @@ def test_files_made_for_a_gpu(tmp_path: Path):
 def test_views_of_what_branches_write_are_refused():
     with pytest.raises(CaptureError, match="view made before"):
         p2m.convert(scripted(models.WritesViews()), (torch.ones(2, 3),))
+
+
+class Halvings(nn.Module):
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = []
+        while bool(x.abs().max() > 1.0):
+            x = x / 2
+            found.append(x)
+        return found
+
+
+def test_a_list_that_data_grow_is_refused_as_an_output_with_a_way_out():
+    with pytest.raises(CaptureError, match=r"list whose length data decide.*Return torch\.stack"):
+        p2m.convert(scripted(Halvings()), (torch.randn(3, 4) * 20,))
+
+
+def test_a_list_that_sizes_grow_is_an_output_at_the_examples_length():
+    class Rows(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            found: list[torch.Tensor] = []
+            for i in range(x.size(0)):
+                found.append(x[i] * 2)
+            return found
+
+    converts(scripted(Rows()), (torch.randn(3, 4),), (torch.randn(3, 6),))
