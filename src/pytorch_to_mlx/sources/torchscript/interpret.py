@@ -61,6 +61,7 @@ def compile_block(block: Any, constants: Constants) -> Block:
             error.origin = error.origin or (f"{file}:{line}" if file else "")
             raise
         compiled.reads.update(v.debugName() for v in node.inputs())
+        compiled.times.update({v.debugName() for v in node.inputs()})
         compiled.makes.update(v.debugName() for v in node.outputs())
         if step is not None:
             compiled.steps.append(step)
