@@ -32,7 +32,7 @@ def plan(
     if scale.dims != () or zero_point.dims != ():
         return None
     cast = produced_by(codes, "mx.astype")
-    if cast is None or not single_use(codes):
+    if cast is None or not single_use(cast.output):
         return None
     made = produced_by(cast.args[0], "ops.quantize_linear")
     if made is None or made.kwargs or len(made.args) != 5 or not single_use(made.output):
