@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx import memory, reporting
 from pytorch_to_mlx.converted import Converted
-from pytorch_to_mlx.custom.load import load_ops
+from pytorch_to_mlx.custom.load import CustomOp, check_provable, load_ops
 from pytorch_to_mlx.custom.provide import provide, provide_by_agent
-from pytorch_to_mlx.errors import CaptureError, InputError
+from pytorch_to_mlx.errors import CaptureError, InputError, LoweringError
 from pytorch_to_mlx.footprint import memory_estimate
 from pytorch_to_mlx.package.config import build_config
 from pytorch_to_mlx.package.folder import beside, check_target
@@ -107,6 +107,7 @@ def convert(
         bars=bars,
         timings=timings,
         fold=fold,
+        given=given,
     )
     provide(captured, given)
     if agent is not None:
@@ -179,6 +180,7 @@ def _capture(
     bars: Progress,
     timings: reporting.Timings,
     fold: float | None = None,
+    given: Sequence[CustomOp] = (),
 ) -> tuple[OpenedSource, Captured]:
     from pytorch_to_mlx.sources.detect import open_source
 
@@ -188,6 +190,7 @@ def _capture(
     if fold is not None and opened.kind != "onnx":
         raise InputError("quantize='source' is for ONNX models, whose weights may be codes")
     if opened.kind == "onnx":
+        check_provable(given)
         from pytorch_to_mlx.capture.onnx.source import capture_source
 
         with timings("capture"), bars.stage("capture"):
@@ -331,8 +334,6 @@ def analyze(
     Returns:
         The report's sections plus ``unsupported``: every op that cannot be converted.
     """
-    from pytorch_to_mlx.errors import LoweringError
-
     timings = reporting.Timings()
     bars = as_progress(options.get("progress"))
     opened, captured = _capture(
@@ -360,8 +361,7 @@ def analyze(
     job = _job(graph, captured, opened)
     report = reporting.conversion_report(opened, captured, graph, job, reports, source_ops)
     estimate = memory_estimate(graph, report["weights"]["bytes"], captured.dims)
-    needed = {**estimate, **reporting.conversion_memory(job)}
-    return {**report, "unsupported": [], "memory": needed}
+    return {**report, "unsupported": [], "memory": estimate | reporting.conversion_memory(job)}
 
 
 def validate(converted: Any, source: Any = None, **options: Any) -> Any:

@@ -136,3 +136,16 @@ def test_a_rate_beyond_the_machine_is_an_error(
     monkeypatch.setattr("pytorch_to_mlx.capture.onnx.timed.flops", lambda *_: 10**12)
     with pytest.raises(ValidationError, match="beyond this machine"):
         p2m.benchmark(converted, batch_sizes=[3], **QUICK)
+
+
+def test_a_cost_that_is_unknown_is_told(
+    converted: p2m.Converted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("no sizes")
+
+    monkeypatch.setattr("pytorch_to_mlx.capture.onnx.timed.shapes_at", fails)
+    section = p2m.benchmark(converted, batch_sizes=[1], **QUICK)
+    assert any("not known" in note and "matmul" in note for note in section["notes"])
+    assert "flops" not in section
+    assert "gflops" not in section["rows"][0]

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import pytorch_to_mlx as p2m
 from pytorch_to_mlx.cli.app import app
-from pytorch_to_mlx.errors import InputError, LoweringError
+from pytorch_to_mlx.errors import CaptureError, InputError, LoweringError
 from tests.package.processes import selftest
 
 HERE = Path(__file__).parent
@@ -197,3 +197,22 @@ def test_the_command_line_prints_a_stub_that_runs(tmp_path: Path) -> None:
     assert names["p2mtest_soft_clip"].__defaults__ == (2.0, 1)
     done = CliRunner().invoke(app, [*command, "--ops", str(MINE), "--validate"])
     assert done.exit_code == 0, done.output
+
+
+def test_onnx_models_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    info = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2]) for n in "xy"]
+    node = onnx.helper.make_node("Soft", ["x"], ["y"], domain="my.domain")
+    graph = onnx.helper.make_graph([node], "g", info[:1], info[1:])
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("my.domain", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    with pytest.raises(CaptureError, match=r"my\.domain:Soft.*FunctionProto"):
+        p2m.convert(model)
+    ops = tmp_path / "my_ops.py"
+    ops.write_text(
+        "import mlx.core as mx\nfrom pytorch_to_mlx import implements\n\n\n"
+        '@implements("my.domain::Soft")\ndef soft(x: mx.array) -> mx.array:\n'
+        "    return mx.tanh(x)\n"
+    )
+    with pytest.raises(InputError, match=r"my\.domain::Soft.*cannot be proven.*FunctionProto"):
+        p2m.convert(model, ops=ops)

@@ -76,6 +76,12 @@ def test_what_onnxruntime_quantized_becomes_quantized_layers(kind: str, tmp_path
     again = p2m.validate(p2m.load(tmp_path / "out"), path, quick=True)
     assert again.passed, again.summary()
     assert again.quantization is not None
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+    script = [sys.executable, "convert_weights.py", str(path), "."]
+    done = subprocess.run(script, cwd=tmp_path / "out", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "convert it anew (--quantize source)" in done.stderr
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
 
 
 def test_without_the_option_it_is_converted_as_written(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime")
+import pytorch_to_mlx as p2m
 from tests.onnx_frontend.against_runtime import check, floats, rng
+from tests.onnx_frontend.conftest import build, helper
 
 
 def codes(*shape: int, kind: str = "uint8") -> np.ndarray:
@@ -171,3 +173,41 @@ def test_weights_held_as_codes_become_layers():
     body = text[text.index("def __call__") :]
     assert text.count("nn.Conv2d(4, 4, 3") == 2
     assert body.count("transpose") == 2
+
+
+def test_codes_between_layers_are_a_layer_each() -> None:
+    """What ``quantize_static`` writes between the layers; a scale for each channel stays a call."""
+    draw = np.random.default_rng(0)
+    fc = draw.standard_normal((6, 4)).astype("f")
+    weights = {
+        "fc.weight": fc,
+        "x_scale": np.float32(0.02),
+        "x_zero_point": np.int8(3),
+        "h_scale": np.float32(0.05),
+        "h_zero_point": np.uint8(128),
+        "rows_scale": np.linspace(0.01, 0.04, 4, dtype="f"),
+        "rows_zero_point": np.zeros(4, np.int8),
+    }
+
+    def through(x: str, y: str, codes: str, **options: int) -> list[Any]:
+        pair = [f"{codes}_scale", f"{codes}_zero_point"]
+        return [
+            helper.make_node("QuantizeLinear", [x, *pair], [f"{y}_codes"], **options),
+            helper.make_node("DequantizeLinear", [f"{y}_codes", *pair], [y], **options),
+        ]
+
+    nodes = [
+        *through("x", "xq", "x"),
+        helper.make_node("MatMul", ["xq", "fc.weight"], ["h"]),
+        *through("h", "hq", "h"),
+        helper.make_node("Relu", ["hq"], ["r"]),
+        *through("r", "y", "rows", axis=1),
+    ]
+    model = build(nodes, {"x": ("f", ["n", 6])}, {"y": ("f", ["n", 4])}, weights, opset=17)
+    converted = p2m.convert(model, (draw.standard_normal((3, 6)).astype("f"),))
+    assert "self.x_codes = ThroughCodes(-128, 127)" in converted.code
+    assert "self.h_codes = ThroughCodes(0, 255)" in converted.code
+    body = converted.code.partition('"""x: float32[')[2]
+    assert body.count("quantize_linear(") == 2  # one there, one back: of the rows
+    report = p2m.validate(converted)
+    assert report.passed, report.summary()

@@ -154,6 +154,39 @@ class Suppression(nn.Module):
         return order[torch.tensor(keep)]
 
 
+class BreaksAtOne(nn.Module):
+    """As libraries write it: the last box ends the loop, ``order[0]`` is a view of what remains."""
+
+    def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        order = scores.argsort(descending=True)
+        keep: list[Tensor] = []
+        while order.numel() > 0:
+            i = order[0]
+            keep.append(i)
+            if order.numel() == 1:
+                break
+            rest = order[1:]
+            order = rest[(boxes[i] - boxes[rest]).abs().sum(-1) >= 2.0]
+        return torch.stack(keep)
+
+
+class Pairs(nn.Module):
+    """Every box against those after it: a loop that begins at another one's index."""
+
+    def forward(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        order = scores.argsort(descending=True)
+        keep = torch.ones(boxes.size(0), dtype=torch.bool)
+        for a in range(boxes.size(0)):
+            i = order[a]
+            if bool(keep[i]):
+                near = (boxes[i] - boxes).abs().sum(-1) < 2.0
+                for b in range(a + 1, boxes.size(0)):
+                    j = order[b]
+                    if bool(near[j]):
+                        keep[j] = False
+        return keep
+
+
 class Shrinking(nn.Module):
     """The same by a sequence that becomes shorter until nothing is left."""
 

@@ -88,8 +88,10 @@ CASES: list[tuple[type[nn.Module], list[Any], str]] = [
     (models.WritesIf, [(torch.ones(2, 3),), (-torch.ones(4, 2),)], ""),
     (models.Lists, [(torch.ones(2, 3) * v,) for v in (1.0, 0.25, -1.0)], "mx.concatenate"),
     (models.Greedy, rows((2, 4), (1, 4), (5, 4)), "while True:"),
-    (models.Suppression, [boxes(6), boxes(11), boxes(3)], "if not mask"),
-    (models.Shrinking, [boxes(6), boxes(11), boxes(3)], "shape[0]"),
+    (models.Suppression, [boxes(6), boxes(11), boxes(3), boxes(1)], "if not mask"),
+    (models.Shrinking, [boxes(6), boxes(11), boxes(3), boxes(1)], "shape[0]"),
+    (models.BreaksAtOne, [boxes(6), boxes(11), boxes(2), boxes(1)], "while"),
+    (models.Pairs, [boxes(6), boxes(9), boxes(2), boxes(1)], "while"),
     (models.Recurrence, rows((2, 5, 4), (3, 1, 4), (1, 9, 4)), "for step in"),
     (models.Counts, [(torch.tensor(v),) for v in ([1, 0, 2, 2, 0, 3], [4, 4])], "for "),
     (models.Bisection, [(torch.rand(4, 4),), (torch.rand(2, 7),)], ""),
@@ -131,8 +133,26 @@ def test_views_of_what_branches_write_are_refused():
         p2m.convert(scripted(models.WritesViews()), (torch.ones(2, 3),))
 
 
-def test_packed_weights_are_refused_with_a_way_out():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
-    script = torch.jit.optimize_for_inference(torch.jit.freeze(scripted(model)))
-    with pytest.raises(CaptureError, match="packed"):
-        p2m.convert(script, (torch.randn(1, 3, 8, 8),))
+class Halvings(nn.Module):
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = []
+        while bool(x.abs().max() > 1.0):
+            x = x / 2
+            found.append(x)
+        return found
+
+
+def test_a_list_that_data_grow_is_refused_as_an_output_with_a_way_out():
+    with pytest.raises(CaptureError, match=r"list whose length data decide.*Return torch\.stack"):
+        p2m.convert(scripted(Halvings()), (torch.randn(3, 4) * 20,))
+
+
+def test_a_list_that_sizes_grow_is_an_output_at_the_examples_length():
+    class Rows(nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            found: list[torch.Tensor] = []
+            for i in range(x.size(0)):
+                found.append(x[i] * 2)
+            return found
+
+    converts(scripted(Rows()), (torch.randn(3, 4),), (torch.randn(3, 6),))

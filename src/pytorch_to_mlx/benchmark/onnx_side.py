@@ -123,7 +123,7 @@ class OnnxOriginal:
             return False
         return True
 
-    def flops(self, inputs: Mapping[str, Any]) -> int:
+    def flops(self, inputs: Mapping[str, Any]) -> int | None:
         """Floating-point operations of the products and convolutions of one call."""
         from pytorch_to_mlx.capture.onnx.timed import flops
 

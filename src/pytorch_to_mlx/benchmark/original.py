@@ -50,8 +50,8 @@ class Original(Protocol):
     def takes(self, inputs: Mapping[str, Any]) -> bool:
         """Whether the model accepts inputs of these sizes."""
 
-    def flops(self, inputs: Mapping[str, Any]) -> int:
-        """Floating-point operations of the matmuls and convolutions of one call; 0 if unknown."""
+    def flops(self, inputs: Mapping[str, Any]) -> int | None:
+        """Floating-point operations of the matmuls and convolutions of a call; None if unknown."""
 
 
 @dataclass

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 BATCH_SIZES = (1, 2, 4, 8)
 HALF = ("float16", "bfloat16")
 GOLDEN = "golden.safetensors"
+_UNCOUNTED = (
+    "What the products of a call cost is not known (their sizes could not be found), so no timing "
+    "was checked against what this machine's matmul reaches."
+)
 _WORD = re.compile(r"\w+")
 
 
@@ -75,10 +79,12 @@ def benchmark_package(
     if source is not None and original is not None and sizes and not batch_sizes:
         refused = {b for b in sizes if not original.takes(with_batch(inputs, batched, b))}
         sizes = [b for b in sizes if b not in refused] or None  # it may be static where MLX is not
-    dtype = package.config["dtype"]
+    dtype = str(package.config.get("precision", package.config["dtype"]))
     notes: list[str] = []
     with as_progress(progress).stage("benchmark", 100) as stage:
         flops = original.flops(inputs) if original is not None else 0
+        if flops is None:
+            notes.append(_UNCOUNTED)
         with original.session() if original is not None else nullcontext():
             try:
                 section = run_benchmark(

@@ -31,7 +31,7 @@ from pytorch_to_mlx.capture.sizes import (
     sizes_above_one,
 )
 from pytorch_to_mlx.capture.snapshot import evaluation_mode, untouched
-from pytorch_to_mlx.capture.structure import bind_arguments, plain_interface
+from pytorch_to_mlx.capture.structure import GROWN_LIST, bind_arguments, plain_interface
 from pytorch_to_mlx.capture.traces import Found, Trace
 from pytorch_to_mlx.capture.tracing import Tracing
 from pytorch_to_mlx.errors import CaptureError
@@ -156,6 +156,11 @@ class _Session(Tracing):
                 values=self.arguments,
                 module=self.module,
                 recorder=trace.recorder,
+            )
+        if any(name.split(".")[-1] == GROWN_LIST for name in captured.output_names):
+            raise CaptureError(
+                "an output is a list whose length data decide",
+                hint="Return torch.stack of it (its items have one shape), or torch.cat",
             )
         captured.dims = dims
         captured.persistent -= {slot.full_name for slot in self.lift if not slot.is_buffer}

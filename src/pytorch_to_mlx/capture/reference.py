@@ -64,7 +64,7 @@ class Reference:
 
     def sequence(self, calls: Sequence[Mapping[str, Any]]) -> list[list[ReferenceOutput]]:
         """The flat outputs of several calls in a row, the first from the initial state."""
-        with self._session():
+        with self._session(), _at_least(self.dtype):
             return [self._outputs(self._call(self._bind(inputs))) for inputs in calls]
 
     def _bind(self, inputs: Mapping[str, Any]) -> list[Any]:
@@ -269,6 +269,39 @@ def _reshape_views(module: Any) -> None:
             node.target = torch.ops.aten.reshape.default
         if views:
             part.recompile()
+
+
+@contextmanager
+def _at_least(dtype: str | None) -> Iterator[None]:
+    """Within, no op computes in less than ``dtype``: a cast to half precision that the model's own
+    code makes would round what the rest computes exactly, or meet weights that are wider now.
+    """
+    import torch
+    import torch.utils._pytree as pytree
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    if dtype not in ("float32", "float64"):
+        yield
+        return
+    wide = getattr(torch, dtype)
+    narrow = {torch.float16, torch.bfloat16} | ({torch.float32} if dtype == "float64" else set())
+
+    def wider(arg: Any) -> Any:
+        if isinstance(arg, torch.Tensor):
+            return arg.to(wide) if arg.dtype in narrow else arg
+        return wide if isinstance(arg, torch.dtype) and arg in narrow else arg
+
+    class Wide(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func._schema.is_mutable:  # what it writes to must stay that tensor
+                return func(*args, **(kwargs or {}))
+            given = pytree.tree_map(wider, (args, kwargs or {}))
+            return func(*given[0], **given[1])
+
+    with Wide():
+        yield
 
 
 @contextmanager

@@ -19,11 +19,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.errors import CaptureError, InputError
+from pytorch_to_mlx.sources.torchscript.appended import Appended
 
 if TYPE_CHECKING:
     from torch import nn
 
 Rebuild = Callable[[Any], Any]
+GROWN_LIST = "p2m_grown_list"  # names an output that is a list whose length data decide
 
 
 @dataclass
@@ -230,6 +232,8 @@ class Outputs:
             return value
         if isinstance(value, (bool, int, float, str, torch.SymInt, torch.SymFloat, torch.SymBool)):
             return value
+        if isinstance(value, Appended):
+            return self._items({GROWN_LIST: value.stacked()}, name)
         if dataclasses.is_dataclass(value) and not isinstance(value, (type, Mapping)):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
             return self._items({k: v for k, v in fields.items() if v is not None}, name)

@@ -117,6 +117,11 @@ def main() -> None:
     if missing:
         sys.exit(f"this package's own weights lack {{missing[0]}}")
     config = json.loads((here / "config.json").read_text(encoding="utf-8"))
+    if config.get("folded") and not set(FLOATING) <= set(checkpoint.tensors):
+        sys.exit(
+            "this package took the 8-bit weights of its source apart, which that file holds as "
+            "they were: convert it anew (--quantize source)"
+        )
     quantized = config.get("quantization", {{}}).get("layers", {{}})
     weights, old = {{}}, checkpoint.package
     for name in NAMES:

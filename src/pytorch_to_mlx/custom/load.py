@@ -8,7 +8,7 @@ import dis
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -44,6 +44,20 @@ class CustomOp:
         """The op overload as programs write it: ``mylib.op.default``."""
         name = self.op.replace("::", ".")
         return name if name.count(".") == 2 else f"{name}.default"
+
+
+def check_provable(ops: Sequence[CustomOp]) -> None:
+    """Refuses functions for an ONNX model: nothing could prove them.
+
+    Raises:
+        InputError: there are some.
+    """
+    if ops:
+        raise InputError(
+            f"{ops[0].op} of {ops[0].origin}: given ops are for torch models. Nothing tells what "
+            "an ONNX model's own op computes, so a function in its place cannot be proven",
+            hint="write the op as a function of the model (onnx.FunctionProto), which is inlined",
+        )
 
 
 def load_ops(given: Any) -> list[CustomOp]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 MARK = "__implements_op__"
-_NAME = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
+_NAME = re.compile(r"[A-Za-z_][\w.]*::[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
 
 
 def implements(op: str) -> Callable[[F], F]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +18,7 @@ from pytorch_to_mlx.package import trees
 from pytorch_to_mlx.version import __version__
 
 FORMAT = 1
+HALVES = ("bfloat16", "float16")
 
 
 def shape_json(value: Value, names: Mapping[sympy.Symbol, str]) -> list[int | str]:
@@ -65,6 +66,7 @@ def build_config(
         "output_tree": trees.to_json(graph.out_tree),
         "dims": dims,
         "dtype": main_dtype(code),
+        "precision": precision(graph, main_dtype(code)),
         "states": sorted(graph.states),
         "parameters": parameter_count(code),
         "name_map": code.renames,
@@ -84,6 +86,25 @@ def main_dtype(code: ModelCode) -> str:
         if dtype.is_floating:
             sizes[dtype] = sizes.get(dtype, 0) + math.prod(int(d) for d in p.value.dims)
     return max(sizes, key=lambda k: sizes[k]) if sizes else "float32"
+
+
+def precision(graph: Graph, main: str) -> str:
+    """The precision that errors are of: half where anything in a graph is computed in it (bfloat16
+    before float16), though ``main`` is the dtype of most weights; else ``main``.
+    """
+    if main in HALVES:
+        return main
+    found = {str(v.dtype) for v in _values(graph)}
+    return next((half for half in HALVES if half in found), main)
+
+
+def _values(graph: Graph) -> Iterator[Value]:
+    yield from graph.inputs
+    for node in graph.nodes:
+        yield from node.outputs
+        yield from node.params.values()
+        for inner in node.subgraphs.values():
+            yield from _values(inner)
 
 
 def parameter_count(code: ModelCode) -> int:

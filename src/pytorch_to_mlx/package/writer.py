@@ -67,7 +67,7 @@ def write_package(folder: Path, job: Job, progress: Progress) -> None:
 def finish_config(folder: Path, job: Job) -> None:
     files = sorted(p.name for p in folder.glob("model*.safetensors"))
     digests = {name: file_digest(folder / name) for name in files}
-    tolerance = TOLERANCES.get(job.config["dtype"], TOLERANCES["float32"])
+    tolerance = TOLERANCES.get(job.config["precision"], TOLERANCES["float32"])
     job.config["golden"] = {
         **job.config.get("golden", {}),
         "tolerance": tolerance,

@@ -60,10 +60,13 @@ class Slice:
 
 
 def slice_of(value: Value, stop: Collection[Value] = (), limit: int = 2000) -> Slice | None:
-    """The slice that computes ``value``; None where it holds control flow or random calls."""
+    """The slice that computes ``value``; None where it holds control flow or random calls, or more
+    than ``limit`` nodes.
+    """
     order: list[Node] = []
     leaves: dict[Value, None] = {}
     done: set[Node] = set()
+    entered: set[Node] = set()
     stack: list[tuple[Value, bool]] = [(value, False)]
     while stack:
         v, leaving = stack.pop()
@@ -77,7 +80,8 @@ def slice_of(value: Value, stop: Collection[Value] = (), limit: int = 2000) -> S
             done.add(node)
             order.append(node)
             continue
-        if not _pure(node) or len(order) > limit:
+        entered.add(node)  # not only those left again: a long chain is entered as a whole first
+        if not _pure(node) or len(entered) > limit:
             return None
         stack.append((v, True))
         if node.target not in _SHAPE_ONLY:

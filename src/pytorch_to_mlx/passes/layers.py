@@ -21,6 +21,7 @@ from typing import Any
 from pytorch_to_mlx.graph import Builder, Graph, Node, Value, call, is_static
 from pytorch_to_mlx.graph.build import attach_outputs
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.passes import through_codes
 from pytorch_to_mlx.passes.base import PassReport
 
 # Up to this size the maximum of windows that do not overlap is taken slice by slice (measured:
@@ -73,6 +74,7 @@ def _replace(
 ) -> Node:
     layer = Node(target, args, config, params=params, scope=node.scope, origin=node.origin)
     layer.method = method
+    layer.label = node.label
     outputs = node.outputs
     graph.insert_before(node, [layer])
     node.set_args((), {}, {})
@@ -360,6 +362,7 @@ def _pool(kind: str) -> Callable[[Node, set[Value]], Plan | None]:
 PLANNERS: dict[str, Callable[[Node, set[Value]], Plan | None]] = {
     "ops.linear": _linear,
     "ops.matmul_of_blocks": _quantized_linear,
+    "ops.dequantize_linear": through_codes.plan,
     "ops.embedding": _embedding,
     "ops.batch_norm": _batch_norm,
     "nn.prelu": _prelu,

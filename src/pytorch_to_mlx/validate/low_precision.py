@@ -47,9 +47,9 @@ class _Errors:
 
 def validate_low(subject: Subject, converted: Converted, plan: Plan) -> ValidationReport:
     """The proof in float32 (its cases come first), then this precision beside the source's own."""
-    from pytorch_to_mlx.validate.run import prove
+    from pytorch_to_mlx.validate.run import precision_of, prove
 
-    dtype = str(converted.config["dtype"])
+    dtype = precision_of(converted.config)
     twin = float32_twin(subject, converted, plan.bars)
     part = plan.budget.part(1 - LOW_SHARE)
     plain = Subject(twin.package, twin.captured, subject.examples)

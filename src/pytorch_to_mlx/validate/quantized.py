@@ -74,7 +74,7 @@ def validate_quantized(subject: Subject, converted: Converted, plan: Plan) -> Va
     """The proof of the unquantized twin (its cases come first), then the two of quantization."""
     from pytorch_to_mlx.api import convert_captured
     from pytorch_to_mlx.validate.low_precision import validate_low
-    from pytorch_to_mlx.validate.run import LOW, prove
+    from pytorch_to_mlx.validate.run import LOW, precision_of, prove
 
     assert subject.captured is not None
     twin = convert_captured(
@@ -82,7 +82,7 @@ def validate_quantized(subject: Subject, converted: Converted, plan: Plan) -> Va
     )
     plain = Subject(twin.package, subject.captured, subject.examples)
     part = plan.budget.part(1 - SHARE)
-    proof = validate_low if converted.config["dtype"] in LOW else prove
+    proof = validate_low if precision_of(converted.config) in LOW else prove
     report = proof(plain, twin, replace(plan, budget=part, sizes=()))
     plan.budget.add(part)
     converted.report["plots"] = twin.report.pop("plots", [])
@@ -98,8 +98,10 @@ def validate_quantized(subject: Subject, converted: Converted, plan: Plan) -> Va
 def _judge(
     report: ValidationReport, subject: Subject, plain: Subject, plan: Plan, random: frozenset[str]
 ) -> None:
+    from pytorch_to_mlx.validate.run import precision_of
+
     rounded = Subject(at_rounded_weights(plain.package, subject.package), None, subject.examples)
-    dtype = str(subject.package.config["dtype"])
+    dtype = precision_of(subject.package.config)
     allowed = max(plan.tolerance, TOLERANCES.get(dtype, 0.0)) if dtype != "float32" else None
     tolerance = plan.tolerance if allowed is None else allowed
     cases = Cases(subject, tolerance, plan.seed, random)

@@ -91,7 +91,7 @@ def validate(
             from pytorch_to_mlx.validate.quantized import validate_quantized
 
             report = validate_quantized(subject, converted, plan)
-        elif converted.config["dtype"] in LOW:
+        elif precision_of(converted.config) in LOW:
             from pytorch_to_mlx.validate.low_precision import validate_low
 
             report = validate_low(subject, converted, plan)
@@ -107,6 +107,11 @@ def validate(
     converted.report["validation"] = report.to_dict()
     converted.write_report()
     return report
+
+
+def precision_of(config: Mapping[str, Any]) -> str:
+    """The precision that a package's errors are of; that of its weights where it does not tell."""
+    return str(config.get("precision", config["dtype"]))
 
 
 def _subject(

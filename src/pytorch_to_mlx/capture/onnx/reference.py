@@ -171,8 +171,15 @@ def start(model: str | onnx.ModelProto) -> Run:
         return _by_evaluator(model)
     except Exception as error:
         raise CaptureError(
-            f"the original cannot be run: {said(first)}", hint="check it with onnx.checker"
+            f"the original cannot be run: {said(first)}",
+            hint=_NO_SUCH_OP if "not a registered" in str(first) else "check it with onnx.checker",
         ) from error
+
+
+_NO_SUCH_OP = (
+    "nothing tells what this op computes: write it as a function of the model "
+    "(onnx.FunctionProto), which is inlined"
+)
 
 
 def _by_onnxruntime(model: str | onnx.ModelProto) -> Run:

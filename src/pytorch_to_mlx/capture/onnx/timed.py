@@ -69,16 +69,16 @@ def _session(model: str | onnx.ModelProto) -> Run:
     return lambda feed: session.run(None, feed)
 
 
-def flops(reference: OnnxReference, inputs: Mapping[str, Any]) -> int:
+def flops(reference: OnnxReference, inputs: Mapping[str, Any]) -> int | None:
     """Floating-point operations of the products and convolutions of one call, those within bodies
-    of control flow and recurrent layers left out; 0 where the sizes cannot be found."""
+    of control flow and recurrent layers left out; None where the sizes cannot be found."""
     model = reference.program.model
     nodes = [n for n in model.graph.node if n.op_type in PRODUCTS and not n.domain]
     names = {name for n in nodes for name in (*n.input[:2], n.output[0])}
     try:
         shapes = shapes_at(whole_model(reference, model), sorted(names), reference.feed(inputs))
     except Exception:  # noqa: BLE001 (an unknown count checks nothing, and fails nothing)
-        return 0
+        return None
     return sum(_of_node(n, shapes) for n in nodes)
 
 

@@ -109,7 +109,7 @@ def _candidates(root: Node) -> list[Value]:
 
 def _recognise(root: Node, x: Value) -> str | None:
     """The activation that the calls from ``x`` to the root compute."""
-    part = evaluate.slice_of(root.output, stop=(x,), limit=_DEEPEST)
+    part = evaluate.slice_of(root.output, stop=(x,), limit=4 * _DEEPEST)
     if part is None or x not in part.leaves or len(part.leaves) != 1:
         return None
     names = {n.target for n in part.nodes}

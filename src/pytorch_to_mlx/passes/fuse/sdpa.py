@@ -242,7 +242,7 @@ def _build(node: Node, s: Scores, *, may_hide_all: bool) -> Value:
     k = keys.transpose(*range(rank - 2), rank - 1, rank - 2)
     dtype = str(v.dtype)
     q, k = cast_to(q, dtype), cast_to(k, dtype)
-    keep, mask = _mask(s, rank, dtype)
+    keep, mask = _mask(s, rank, dtype, may_hide_all)
     if rank == 3:
         q, k, v = (call("mx.expand_dims", x, 1) for x in (q, k, v))
     given = {} if mask is None else {"mask": mask}
@@ -254,9 +254,11 @@ def _build(node: Node, s: Scores, *, may_hide_all: bool) -> Value:
     return cast_to(out, node.output.dtype)
 
 
-def _mask(s: Scores, rank: int, dtype: str) -> tuple[Value | None, Value | None]:
+def _mask(
+    s: Scores, rank: int, dtype: str, may_hide_all: bool
+) -> tuple[Value | None, Value | None]:
     """What is not hidden, and one mask for all that was added or filled in; of rank 4 where they
-    have batches.
+    have batches. What an added -inf hides counts where a row may be hidden as a whole.
     """
 
     def lifted(m: Value) -> Value:
@@ -278,4 +280,9 @@ def _mask(s: Scores, rank: int, dtype: str) -> tuple[Value | None, Value | None]
         return None, bias
     keep = lifted(keep)
     hides = _HIDES.get(dtype, _HIDES[""])
-    return keep, keep if bias is None else call("mx.where", keep, bias, hides)
+    if bias is None:
+        return keep, keep
+    mask = call("mx.where", keep, bias, hides)
+    if may_hide_all:
+        keep = call("mx.logical_and", keep, call("mx.greater", bias, -math.inf))
+    return keep, mask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Block:
     outputs: list[str]
     steps: list[Step]
     reads: set[str] = field(default_factory=set)  # names used here, nested blocks included
+    times: Counter[str] = field(default_factory=Counter)  # how many nodes read each of them
     makes: set[str] = field(default_factory=set)
     attributes: set[tuple[str, str, bool]] = field(default_factory=set)  # owner, name, written
     calls: set[tuple[str, str]] = field(default_factory=set)  # owner, method
@@ -123,6 +125,8 @@ class Block:
     def note_inner(self, inner: Block) -> None:
         """Takes down what a nested block reads and changes."""
         self.reads |= inner.reads | set(inner.outputs)
+        self.times.update(inner.times)
+        self.times.update(inner.outputs)
         self.makes |= inner.makes | set(inner.inputs)
         self.attributes |= inner.attributes
         self.in_place |= inner.in_place

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_to_mlx.sources.torchscript.appended import Appended, Item
 from pytorch_to_mlx.sources.torchscript.block import Block, Env
-from pytorch_to_mlx.sources.torchscript.carry import Plan, Unsettled, fresh, same, settled
+from pytorch_to_mlx.sources.torchscript.carry import Plan, Unsettled, apart, fresh, same, settled
 from pytorch_to_mlx.sources.torchscript.frames import FRAMES
 from pytorch_to_mlx.sources.torchscript.operands import Operands, flatten, unflatten
 from pytorch_to_mlx.sources.torchscript.truth import DataBool, as_tensor
@@ -47,7 +47,8 @@ def _trial(condition: Any, then: Block, other: Block, env: Env, plan: Plan) -> l
 
     if isinstance(condition, DataBool):
         condition = condition.tensor
-    flat = torch.ops.higher_order.cond(condition, runs(then), runs(other), operands.flat)
+    (given,) = apart(operands.flat)
+    flat = torch.ops.higher_order.cond(condition, runs(then), runs(other), given)
     values = sides[id(then)].merged(flat, plan, sides[id(other)], operands.flat)
     count = len(then.outputs)
     stores = values[count + len(operands.changed) :]

@@ -284,6 +284,7 @@ _OWN: dict[str, Callable[[dict[Any, Any]], Any]] = {
     "type_as": lambda g: _to({"self": g["self"], "other": g["other"]}),
     "cpu": _first,
     "cuda": _first,
+    "wait": _first,  # torch.jit.fork called its function at once
     "size": _size,
     "numel": lambda g: g["self"].numel(),
     "dim": lambda g: g["self"].dim(),

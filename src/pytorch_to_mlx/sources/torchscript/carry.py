@@ -181,6 +181,24 @@ def fresh(x: Any) -> Any:
     return x.clone() if isinstance(x, torch.Tensor) else x
 
 
+def apart(*groups: Any) -> list[tuple[Any, ...]]:
+    """Operands none of which is a view of another's memory, as torch's control flow wants them."""
+    import torch
+
+    taken: set[int] = set()
+    result = []
+    for group in groups:
+        own = []
+        for x in group:
+            if isinstance(x, torch.Tensor):
+                memory = x.untyped_storage()._cdata
+                x = x.clone() if memory in taken else x
+                taken.add(memory)
+            own.append(x)
+        result.append(tuple(own))
+    return result
+
+
 def same(a: Any, b: Any) -> bool:
     """Whether two values that no tensor holds are the same.
 

@@ -34,6 +34,7 @@ def method_graph(script: Any, name: str) -> Any:
     import torch
 
     graph = script._c._get_method(name).graph.copy()
+    torch._C._jit_pass_inline_fork_wait(graph)  # torch.jit.fork calls its function there and then
     modules = Modules(graph, script)
     for node in list(walk(graph)):
         if node.kind() == "prim::CallMethod" and modules.of(next(iter(node.inputs()))) is not None:

@@ -20,6 +20,7 @@ from pytorch_to_mlx.sources.torchscript.calls import aten_call, dtype_number
 from pytorch_to_mlx.sources.torchscript.frames import get_attribute, set_attribute
 from pytorch_to_mlx.sources.torchscript.graphs import CALL, source_line
 from pytorch_to_mlx.sources.torchscript.host import PRIMITIVES
+from pytorch_to_mlx.sources.torchscript.packed import PACKED, constant_value
 from pytorch_to_mlx.sources.torchscript.raising import Refused, message_of
 from pytorch_to_mlx.sources.torchscript.truth import DataBool
 
@@ -33,7 +34,8 @@ class Constants:
 
     def add(self, name: str, value: Any) -> str:
         """The name of the buffer: as in the code (``self.conv.weight``, frozen), or by number."""
-        base = re.sub(r"[^0-9A-Za-z_]+", "_", name.removeprefix("self.")).strip("_")
+        name = name.removeprefix("self.").removesuffix("_mkldnn")
+        base = re.sub(r"[^0-9A-Za-z_]+", "_", name).strip("_")
         base = base if base and not base[0].isdigit() else f"constant_{base}".rstrip("_")
         free, n = base, 2
         while hasattr(self.module, free):
@@ -59,6 +61,7 @@ def compile_block(block: Any, constants: Constants) -> Block:
             error.origin = error.origin or (f"{file}:{line}" if file else "")
             raise
         compiled.reads.update(v.debugName() for v in node.inputs())
+        compiled.times.update({v.debugName() for v in node.inputs()})
         compiled.makes.update(v.debugName() for v in node.outputs())
         if step is not None:
             compiled.steps.append(step)
@@ -161,19 +164,21 @@ def _function(node: Any, into: Block, constants: Constants) -> Callable[..., Any
     namespace, _, name = kind.partition("::")
     if kind in _OF_NODE:
         return _OF_NODE[kind](node)
-    if kind == "prim::Constant":
+    if kind in ("prim::Constant", "prim::ConstantMKLDNNTensor"):
         return _constant(node, into, constants)
+    if kind in PACKED:
+        return PACKED[kind](node)
     if namespace == "prim" and name in PRIMITIVES:
         return PRIMITIVES[name]
     if namespace == "prim":
-        hint = _PACKED if "MKLDNN" in kind else ""
+        hint = _OPTIMIZED if any(n in kind for n in ("MKLDNN", "mkldnn", "Fusion", "Group")) else ""
         raise CaptureError(f"the TorchScript op {kind} is not known", op=kind, hint=hint)
     return aten_call(node)
 
 
-_PACKED = (
-    "torch.jit.optimize_for_inference packed the weights for one processor: convert the module as "
-    "it was before"
+_OPTIMIZED = (
+    "torch.jit.optimize_for_inference made it for one processor: convert the module as it was "
+    "before"
 )
 
 
@@ -183,7 +188,7 @@ def _constant(node: Any, into: Block, constants: Constants) -> Callable[..., Any
     output = node.output()
     if output.type().kind() == "FunctionType":
         return lambda: None
-    value = output.toIValue()
+    value = constant_value(node)
     if isinstance(value, torch.Tensor):
         if value.ndim == 0 and value.dtype in (torch.int64, torch.float64, torch.bool):
             value = value.item()
@@ -248,10 +253,6 @@ def _object(node: Any) -> Callable[..., Any]:
     return lambda: types.SimpleNamespace()
 
 
-def _fork(node: Any) -> Callable[..., Any]:
-    raise CaptureError("torch.jit.fork runs in parallel, which is not supported", op=node.kind())
-
-
 def _is_instance(node: Any) -> Callable[..., Any]:
     """Asks for the types that torch's compiler could not tell apart: optionals, unions, numbers."""
     types = node.tys("types")
@@ -302,6 +303,5 @@ _OF_NODE: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "prim::Enter": lambda _: lambda x: x,
     "prim::Exit": lambda _: lambda *_: None,
     "prim::dtype": lambda _: lambda x: dtype_number(x.dtype),
-    "prim::fork": _fork,
     "prim::isinstance": _is_instance,
 }

@@ -6,11 +6,12 @@ then has a plain Python ``for``. Others become ``while``.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytorch_to_mlx.sources.torchscript.appended import Appended
 from pytorch_to_mlx.sources.torchscript.block import Env
-from pytorch_to_mlx.sources.torchscript.carry import Carry, Plan, fresh, settled
+from pytorch_to_mlx.sources.torchscript.carry import Carry, Plan, apart, fresh, settled
 from pytorch_to_mlx.sources.torchscript.frames import FRAMES
 from pytorch_to_mlx.sources.torchscript.operands import Operands, copied
 from pytorch_to_mlx.sources.torchscript.truth import as_tensor
@@ -41,8 +42,16 @@ def traced(loop: Loop, env: Env, i: Any, proceed: Any, carried: list[Any]) -> li
     Raises:
         ValueError: it changes what torch's control flow cannot carry.
     """
-    trial = _scan if proceed is True and loop.body.always else _while
+    counted = proceed is True and loop.body.always
+    trial = _scan if counted and not _of_data(env[loop.names[0]], i) else _while
     return list(settled(lambda plan: trial(loop, env, i, proceed, carried, plan)))
+
+
+def _of_data(*numbers: Any) -> bool:
+    """Whether data decide how many rounds there are: perhaps none, which torch's scan refuses."""
+    from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
+    return any(free_unbacked_symbols(n) for n in numbers)
 
 
 class _Body:
@@ -101,7 +110,9 @@ def _scan(loop: Loop, env: Env, i: Any, proceed: Any, carried: list[Any], plan: 
     ]
     picks = _picks(loop, env, i, count)
     indexed = loop.body.uses_index or len(picks) < len(loop.body.picks) or not picks
-    body = _Body(loop, env, without=(*stacked, *(p.name for p in picks)))
+    picked = Counter(p.name for p in picks)
+    only = {n for n, times in picked.items() if times == loop.body.times[n]}
+    body = _Body(loop, env, without=(*stacked, *only))
     carry = Carry(body.initial(carried), plan, integers=False)
     slices = [p.tensor.movedim(p.axis, 0) for p in picks]
     slices = [torch.arange(i, count), *slices] if indexed else slices
@@ -112,15 +123,16 @@ def _scan(loop: Loop, env: Env, i: Any, proceed: Any, carried: list[Any], plan: 
         values = carry.inside(given[:width])
         named: Env = {n: [] for n in stacked}
         index = _number(given[width]) if indexed else None
-        picked = given[width + indexed : depth]
-        named.update(zip((p.result for p in picks), picked, strict=True))
+        rows = given[width + indexed : depth]
+        named.update(zip((p.result for p in picks), rows, strict=True))
         made = body.run(values, index, given[depth:], named)
         after = carry.after(made.values, given[:width])
         return (*after, *(fresh(named[n][0]) for n in stacked))
 
-    skip = {n for p in picks for n in (p.result, p.name) if n in loop.body.made_by}
+    skip = ({p.result for p in picks} | only) & loop.body.made_by.keys()
     with loop.body.without(skip):
-        flat = torch.ops.higher_order.scan(step, initial, slices, body.operands.flat)
+        start, axes, others = apart(initial, slices, body.operands.flat)
+        flat = torch.ops.higher_order.scan(step, list(start), list(axes), others)
     results = body.finish(carry.finished(flat[:width]))
     for name, rest in zip(stacked, flat[width:], strict=True):
         env[name] = Appended(env[name], rest)
@@ -213,7 +225,6 @@ def _while(loop: Loop, env: Env, i: Any, proceed: Any, carried: list[Any], plan:
         flags = (as_tensor(made.proceed).clone(),) if go else ()
         return (*flags, *(number + 1 for number in at), *after)
 
-    operands = (*bound, *body.operands.flat)
-    start = (*go, *index, *initial)
+    start, operands = apart((*go, *index, *initial), (*bound, *body.operands.flat))
     flat = torch.ops.higher_order.while_loop(condition, round_, start, operands)
     return body.finish(carry.finished(flat[cuts[1] :]))

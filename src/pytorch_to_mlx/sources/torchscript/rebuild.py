@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx.errors import CaptureError
-from pytorch_to_mlx.sources.torchscript.graphs import Modules, method_graph, walk
+from pytorch_to_mlx.sources.torchscript.graphs import Modules, method_graph, source_line, walk
 from pytorch_to_mlx.sources.torchscript.interpret import Constants, compile_block
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class _Builder:
         self.made: dict[int, Any] = {}  # by the id of the script, which ``scripts`` keeps alive
         self.scripts: list[Any] = []
         self.attributes: dict[int, set[str]] = {}
+        self.users: dict[tuple[int, str], tuple[str, str]] = {}  # of attributes: first op, place
 
     def module(self, script: Any) -> Any:
         """The rebuilt module of a script, children too; shared ones once."""
@@ -93,7 +94,8 @@ class _Builder:
             used = sorted(self.attributes.get(id(script), set()) - {"training"})
             own = [n for n in used if not any(n in store for store in stores)]
             for name in own:
-                module.__dict__[name] = _attribute(script, name)
+                user = self.users.get((id(script), name), ("", ""))
+                module.__dict__[name] = _attribute(script, name, user)
             module.__dict__["p2m_attributes"] = tuple(own)
             module.__dict__["p2m_buffers"] = tuple(script._buffers.keys())
 
@@ -112,6 +114,10 @@ class _Builder:
                 owner = modules.of(next(iter(node.inputs())))
                 if owner is not None and node.s("name") not in owner._modules:
                     self.attributes.setdefault(id(owner), set()).add(node.s("name"))
+                    uses = node.output().uses() if node.outputsSize() else []
+                    if uses:
+                        user = (uses[0].user.kind(), _origin(uses[0].user))
+                        self.users.setdefault((id(owner), node.s("name")), user)
         return block
 
 
@@ -123,16 +129,24 @@ def _as_parameter(tensor: Any) -> Any:
     return torch.nn.Parameter(tensor, requires_grad=tensor.requires_grad)
 
 
-def _attribute(script: Any, name: str) -> Any:
+def _attribute(script: Any, name: str, user: tuple[str, str]) -> Any:
     import torch
 
     value = getattr(script, name, None)
     if isinstance(value, torch.ScriptObject):
         raise CaptureError(
-            f"the attribute {name} is an object of C++ ({value._type().name()})",
+            f"the attribute {name} of {script.original_name} is an object of C++ "
+            f"({value._type().name()})",
+            op=user[0],
+            origin=user[1],
             hint=_QUANTIZED if "Packed" in value._type().name() else _PLAIN,
         )
     return value
+
+
+def _origin(node: Any) -> str:
+    file, line = source_line(node)
+    return f"{file}:{line}" if file else ""
 
 
 _PLAIN = "Keep tensors, numbers, lists and dicts in the module"
