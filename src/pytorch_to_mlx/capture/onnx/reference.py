@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from pytorch_to_mlx.capture.onnx.exact import has_products, saturates, with_exact_products
 from pytorch_to_mlx.capture.onnx.load import LARGEST_PROTO
 from pytorch_to_mlx.capture.onnx.recast import recast_model
 from pytorch_to_mlx.capture.onnx.tensors import numpy_dtype, tensor_holders
@@ -189,9 +190,22 @@ def _by_onnxruntime(model: str | onnx.ModelProto) -> Run:
     options.log_severity_level = 4
     # As written: its own fusions change the rounding.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    given = model if isinstance(model, str) else model.SerializeToString()
+    given = exact(model)
+    given = given if isinstance(given, str) else given.SerializeToString()
     session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     return lambda feed: session.run(None, feed)
+
+
+def exact(model: str | onnx.ModelProto) -> str | onnx.ModelProto:
+    """The model for onnxruntime: its integer products do not saturate, whatever the processor."""
+    if isinstance(model, str):
+        shallow = onnx.load(model, load_external_data=False)
+        if not has_products(shallow.graph) or not saturates():
+            return model
+        model = onnx.load(model)
+    elif not has_products(model.graph) or not saturates():
+        return model
+    return with_exact_products(model)
 
 
 def _by_evaluator(model: str | onnx.ModelProto) -> Run:

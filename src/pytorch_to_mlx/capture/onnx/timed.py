@@ -60,6 +60,8 @@ def _session(model: str | onnx.ModelProto) -> Run:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads()
+    # Else its products of 8 bits saturate on x86 processors without VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     given = model if isinstance(model, str) else model.SerializeToString()
     try:
         session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
