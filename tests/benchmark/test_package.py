@@ -173,3 +173,21 @@ def test_a_loaded_half_package_against_a_float32_source(tmp_path: Path) -> None:
     section = benchmark_package(p2m.load(folder), source, **QUICK, batch_sizes=[2])
     assert "torch eager" in names(section)
     assert source.first.weight.dtype is torch.float32
+
+
+class OwnHalf(torch.nn.Module):
+    """float32 weights and inputs, and a step in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = torch.nn.Linear(8, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.first(x).to(torch.bfloat16)).float()
+
+
+def test_a_step_in_half_precision_takes_inputs_as_they_are() -> None:
+    converted = p2m.convert(OwnHalf(), (torch.randn(3, 8),))
+    section = benchmark_package(converted, **QUICK)
+    assert {"torch eager", "mlx eager"} <= {row["name"] for row in section["rows"]}

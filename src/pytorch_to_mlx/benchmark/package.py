@@ -11,7 +11,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from pytorch_to_mlx.benchmark.check import BenchmarkError
+from pytorch_to_mlx.benchmark.check import TOLERANCES, BenchmarkError
 from pytorch_to_mlx.benchmark.original import Original, opened_original, original_of
 from pytorch_to_mlx.benchmark.run import run_benchmark
 from pytorch_to_mlx.benchmark.sides import SourceModel
@@ -79,7 +79,8 @@ def benchmark_package(
     if source is not None and original is not None and sizes and not batch_sizes:
         refused = {b for b in sizes if not original.takes(with_batch(inputs, batched, b))}
         sizes = [b for b in sizes if b not in refused] or None  # it may be static where MLX is not
-    dtype = str(package.config.get("precision", package.config["dtype"]))
+    dtype = package.config["dtype"]
+    precision = package.config.get("precision", dtype)  # half, where the code itself casts to it
     notes: list[str] = []
     with as_progress(progress).stage("benchmark", 100) as stage:
         flops = original.flops(inputs) if original is not None else 0
@@ -98,6 +99,7 @@ def benchmark_package(
                     progress=lambda _, done: stage.advance(round(done * 100) - stage.done),
                     batched=batched if sizes else None,
                     dtype=dtype if dtype in HALF else None,
+                    tolerance=TOLERANCES[precision] if precision in HALF else None,
                     stateful=bool(package.config["states"]),
                     random="mx.random." in converted.code,
                     flops=flops or None,
