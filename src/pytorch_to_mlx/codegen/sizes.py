@@ -23,6 +23,10 @@ from pytorch_to_mlx.graph.dims import (
 from pytorch_to_mlx.graph.ir import iter_leaves
 
 
+#: Operations of the longest size that is written out where an array has it.
+LONGEST = 4
+
+
 class Sizes:
     """Resolves size expressions against the shapes of the arrays a method can see.
 
@@ -53,13 +57,13 @@ class Sizes:
 
     def add_array(self, value: Value) -> None:
         """Lets sizes be read from an intermediate array (used only where the inputs cannot
-        tell).
+        tell, or only in a long expression).
         """
         for axis, d in enumerate(value.shape or ()):
             if (
                 not is_static(d)
                 and not any(dims_equal(d, a) for a in self.atoms)
-                and self._derive(d) is None
+                and (is_long(d) or self._derive(d) is None)
             ):
                 self.atoms[d] = (value, axis)
 
@@ -174,6 +178,12 @@ class Sizes:
             names[f"_a{index[atom]}"] = wanted
             taken.add(wanted)
         return names
+
+
+def is_long(size: Any) -> bool:
+    """Whether a size is better read from an array than computed again."""
+    parts = sympy.preorder_traversal(size) if isinstance(size, sympy.Basic) else ()
+    return sum(1 for part in parts if part.args) > LONGEST
 
 
 def asked_sizes(nodes: Iterable[Node]) -> set[sympy.Symbol]:

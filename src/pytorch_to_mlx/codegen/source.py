@@ -22,6 +22,7 @@ from pytorch_to_mlx.codegen.regions import Region, build_regions
 from pytorch_to_mlx.codegen.root_inputs import nests
 from pytorch_to_mlx.codegen.sequences import Sequences
 from pytorch_to_mlx.codegen.size_names import name_sizes, names_of
+from pytorch_to_mlx.codegen.sizes import is_long
 from pytorch_to_mlx.codegen.source_names import class_line
 from pytorch_to_mlx.errors import CodegenError
 from pytorch_to_mlx.files import printable
@@ -303,7 +304,8 @@ def _signature_text(graph: Graph) -> str:
 def _type(v: Value, names: dict[sympy.Symbol, str]) -> str:
     if v.kind != "array":
         return v.kind
-    return f"{v.dtype}[{', '.join(python_source(d, names) for d in v.dims)}]"
+    sizes = ("_" if is_long(d) else python_source(d, names) for d in v.dims)
+    return f"{v.dtype}[{', '.join(sizes)}]"
 
 
 def _outputs(graph: Graph) -> int:
