@@ -22,7 +22,6 @@ from pytorch_to_mlx.graph.dims import (
 )
 from pytorch_to_mlx.graph.ir import iter_leaves
 
-
 #: Operations of the longest size that is written out where an array has it.
 LONGEST = 4
 
