@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,7 @@ def _arguments() -> argparse.Namespace:
 def _serve(args: argparse.Namespace) -> int:
     """Prepares a model, then does what each line of stdin asks; answers are files in a folder."""
     start = time.monotonic()
+    os.environ.setdefault("MLX_ENABLE_TF32", "1")  # as MLX has it; the converter turns it off
     from pytorch_to_mlx.blas import load_blas
 
     load_blas()

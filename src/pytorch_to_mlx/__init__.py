@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pytorch_to_mlx.custom import implements
     from pytorch_to_mlx.errors import ConversionError
 
+# Full float32 products on NVIDIA GPUs, unless the user says otherwise: MLX reads this once, before
+# its first product, and a proof needs them.
+os.environ.setdefault("MLX_ENABLE_TF32", "0")
 load_blas()  # has no effect once mlx is imported
 
 _HOMES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,7 +70,6 @@ def validate(
     Raises:
         InputError: the inputs do not fit, or ``source`` is another model.
     """
-    os.environ.setdefault("MLX_ENABLE_TF32", "0")  # full float32 products on NVIDIA GPUs
     bars = as_progress(progress)
     allowed = TOLERANCE if tolerance is None else float(tolerance)
     if not 0 < allowed < 1:
