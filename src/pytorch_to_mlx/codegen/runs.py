@@ -61,7 +61,7 @@ def find_runs(body: list[ast.stmt], arguments: Sequence[str], wanted: dict[str, 
     runs: list[Run] = []
     at = 0
     while at < len(body):
-        run = finder.longest(at)
+        run = finder.longest(at) or finder.pair(at, wanted)
         if run is not None and (name := finder.outlined(run)):
             wanted[name] = wanted.get(run_result(body, run), "x")
             run = finder.longest(at)
@@ -160,6 +160,31 @@ class _Finder:
                     self._read()
                     return name
         return ""
+
+    def pair(self, start: int, wanted: dict[str, str]) -> Run | None:
+        """A run of two blocks, of which the second's last step is made a statement of its own."""
+        for period in range(2, min(MAX_PERIOD, len(self.body) - start - 1) + 1):
+            block = self.body[start : start + period]
+            index = _list_index(block)
+            if index is None or not all(isinstance(s, ast.Assign) for s in block):
+                continue
+            single = Run(start, period, 1, index)
+            if name := self.outlined(single):
+                if run := self._run(start, period):
+                    wanted[name] = wanted.get(run_result(self.body, single), "x")
+                    return run
+                self._written_inside(single.end + period - 1)
+        return None
+
+    def _written_inside(self, at: int) -> None:
+        """Takes back that a step was made a statement."""
+        statement = self.body.pop(at)
+        name, value = stored(statement)[0], statement.value  # type: ignore[attr-defined]
+        for parent in ast.walk(self.body[at]):
+            for e in ast.iter_child_nodes(parent):
+                if isinstance(e, ast.Name) and e.id == name:
+                    _replace(parent, e, value)
+        self._read()
 
     def _explains(self, run: Run) -> bool:
         """Fills in where each block's values come from; whether a loop can say so."""
