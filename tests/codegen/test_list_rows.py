@@ -69,6 +69,22 @@ class Ragged(nn.Module):
         return x
 
 
+class Cross(nn.Module):
+    """What comes in is read by every iteration, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = [nn.ModuleList([Mix(), nn.Bilinear(4, 4, 4)]) for _ in range(2)]
+        self.layers = nn.ModuleList(rows)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        context = x
+        for mix, cross in self.layers:
+            x = mix(x) + x
+            x = cross(x, context) + x
+        return x
+
+
 class Kept(nn.Module):
     """Each loop uses one element of every row."""
 
@@ -102,10 +118,11 @@ class All(nn.Module):
         super().__init__()
         self.long, self.short, self.indexed = Unpacked(3), Unpacked(2), Indexed(2)
         self.ragged, self.kept, self.dicts = Ragged(), Kept(), Dicts()
+        self.cross = Cross()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.indexed(self.short(self.long(x)))
-        return self.dicts(self.kept(self.ragged(x)))
+        return self.cross(self.dicts(self.kept(self.ragged(x))))
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +174,9 @@ def test_a_row_with_names_is_called_after_its_list(made: Converted) -> None:
     code = body(made, "Dicts")
     assert "self.layers = [Layer() for _ in range(2)]" in code
     assert "for layer in self.layers:" in code
+
+
+def test_what_all_iterations_read_keeps_its_name(made: Converted) -> None:
+    code = body(made, "Cross")
+    assert "for mix, cross in self.layers:\n            h = mix(h) + h" in code
+    assert "h = cross(h, x) + h" in code
