@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pytorch_to_mlx.codegen.list_loops import Folder
+from pytorch_to_mlx.codegen.loops import fold_loops
 
 
 class Layers:
@@ -210,3 +211,38 @@ def test_an_incoming_value_that_is_needed_later_keeps_its_name() -> None:
         ["_v0"],
     )
     assert "for " in text
+
+
+def looped(source: str) -> str:
+    """What lists with final names become, run beside the given source."""
+    body = ast.parse(textwrap.dedent(source)).body
+    before = ast.unparse(ast.Module(body, []))
+    after = ast.unparse(ast.Module(fold_loops(body), []))
+    assert run(after, ["x", "h"]) == run(before, ["x", "h"]), after
+    return after
+
+
+def test_what_comes_in_may_be_read_by_every_iteration_too() -> None:
+    text = looped(
+        """
+        h = self.a[0](x, x)
+        h = self.b[0](h, x)
+        h = self.a[1](h, x)
+        h = self.b[1](h, x)
+        return h
+        """
+    )
+    assert text.startswith("h = x\nfor ")
+
+
+def test_a_name_that_an_iteration_itself_assigns_is_not_what_comes_in() -> None:
+    text = looped(
+        """
+        x = self.a[0](h)
+        h = f(x)
+        x = self.a[1](h)
+        h = f(h)
+        return h, x
+        """
+    )
+    assert "for " not in text

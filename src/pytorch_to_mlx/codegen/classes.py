@@ -15,14 +15,17 @@ from typing import NamedTuple
 from pytorch_to_mlx.codegen import constructors
 from pytorch_to_mlx.codegen.attributes import LAYERS, Attributes
 from pytorch_to_mlx.codegen.context import Context, Method
-from pytorch_to_mlx.codegen.homes import Homes, leaf
+from pytorch_to_mlx.codegen.homes import Homes
 from pytorch_to_mlx.codegen.library import library_classes
+from pytorch_to_mlx.codegen.list_names import own_name
 from pytorch_to_mlx.codegen.loops import loop_single, trim_slices
 from pytorch_to_mlx.codegen.merge import merge_variants
 from pytorch_to_mlx.codegen.names import argument, class_name, unique
 from pytorch_to_mlx.codegen.queries import in_order, is_slot
 from pytorch_to_mlx.codegen.regions import Region
 from pytorch_to_mlx.codegen.roles import role
+from pytorch_to_mlx.codegen.row_names import RowNames
+from pytorch_to_mlx.codegen.rows import Rows, unpack_rows
 from pytorch_to_mlx.codegen.unify import Unset
 from pytorch_to_mlx.codegen.variants import Variant, variant_names
 from pytorch_to_mlx.graph import Graph
@@ -68,6 +71,7 @@ class ClassBuilder:
         self.names = library_classes()
         self.modules: dict[str, ModuleCode] = {}
         self.classes: list[ClassCode] = []
+        self.row_names = RowNames(graph, homes)
 
     def build(self) -> list[ClassCode]:
         """Classes in the order they must appear in the file."""
@@ -112,6 +116,7 @@ class ClassBuilder:
     def _module(self, path: str) -> ModuleCode:
         init: list[ast.stmt] = []
         lengths: dict[str, int] = {}
+        rows: dict[str, Rows] = {}
         children = self.attributes.children.get(path, [])
         if path in self.attributes.sequences:
             target = ast.Attribute(ast.Name("self", ast.Load()), LAYERS, ast.Store())
@@ -123,21 +128,26 @@ class ClassBuilder:
             name = str(self.attributes.parts[child])
             target = ast.Attribute(ast.Name("self", ast.Load()), name, ast.Store())
             init.append(ast.Assign([target], self._constructor(child), lineno=0))
-            self._list_lengths(child, f"self.{name}", lengths)
+            self._measure_lists(child, f"self.{name}", lengths, rows)
         methods = self._methods(path)
         for method in methods:
             method.body = loop_single(method.body, lengths)
             trim_slices(method.body, lengths)
+            unpack_rows(method.body, rows, self.row_names)
         return ModuleCode(path, self._class_of(path), init, methods)
 
-    def _list_lengths(self, path: str, text: str, lengths: dict[str, int]) -> None:
-        if path in self.homes.lists:
-            lengths[text] = len(self.attributes.children[path])
-        for child in self.attributes.children.get(path, []):
+    def _measure_lists(
+        self, path: str, text: str, lengths: dict[str, int], rows: dict[str, Rows]
+    ) -> None:
+        """How long the lists below a module are, and what is in those that are in lists."""
+        lists, children = self.homes.lists, self.attributes.children
+        if path in lists:
+            lengths[text] = len(children[path])
+            rows[text] = [children[c] if c in lists else None for c in children[path]]
+        for child in children.get(path, []):
             part = self.attributes.parts[child]
-            self._list_lengths(
-                child, f"{text}[{part}]" if isinstance(part, int) else f"{text}.{part}", lengths
-            )
+            below = f"{text}[{part}]" if isinstance(part, int) else f"{text}.{part}"
+            self._measure_lists(child, below, lengths, rows)
 
     def _constructor(self, path: str) -> ast.expr:
         if path in self.homes.layers:
@@ -183,7 +193,7 @@ class ClassBuilder:
         if not path:
             return class_name(self.graph.name, "Model")
         if cls in ("", "ModuleDict", "ModuleList", "Sequential", "ParameterList", "ParameterDict"):
-            return class_name("".join(p.title() for p in leaf(path).split("_")), "Group")
+            return class_name("".join(p.title() for p in own_name(path).split("_")), "Group")
         return class_name(cls)
 
     # -- groups

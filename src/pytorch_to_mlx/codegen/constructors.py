@@ -99,7 +99,9 @@ def placeholder(p: Param) -> ast.expr:
 def list_of(elements: list[ast.expr]) -> ast.expr:
     """A list; runs of equal elements become comprehensions."""
     dumps = [ast.dump(e) for e in elements]
-    if isinstance(elements[0], ast.Call) and len(set(dumps)) == 1:
+    repeats = (ast.Call, ast.List, ast.ListComp)  # elements that a comprehension makes anew
+    rows = isinstance(elements[0], repeats[1:]) and len(elements) > 1
+    if (rows or isinstance(elements[0], ast.Call)) and len(set(dumps)) == 1:
         return ast.ListComp(elements[0], [_repeat(len(elements))])
     items: list[ast.expr] = []
     at = 0
@@ -107,7 +109,7 @@ def list_of(elements: list[ast.expr]) -> ast.expr:
         end = at
         while end < len(elements) and dumps[end] == dumps[at]:
             end += 1
-        if end - at >= 3 and isinstance(elements[at], ast.Call):
+        if end - at >= 3 and isinstance(elements[at], repeats):
             items.append(ast.Starred(ast.ListComp(elements[at], [_repeat(end - at)]), ast.Load()))
         else:
             items.extend(elements[at:end])
@@ -126,11 +128,15 @@ def sequence_of(elements: list[ast.expr]) -> ast.expr:
 
 def open_single_lists(statement: ast.stmt) -> None:
     """``[Block() for _ in range(1)]`` as ``[Block()]`` (in place)."""
-    value = statement.value if isinstance(statement, ast.Assign) else None
-    if isinstance(value, ast.ListComp):
-        times = value.generators[0].iter
-        if isinstance(times, ast.Call) and ast.unparse(times.args[0]) == "1":
-            statement.value = ast.List([value.elt], ast.Load())  # type: ignore[attr-defined]
+    _Opened().visit(statement)
+
+
+class _Opened(ast.NodeTransformer):
+    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
+        self.generic_visit(node)
+        times = node.generators[0].iter
+        once = isinstance(times, ast.Call) and ast.unparse(times.args[0]) == "1"
+        return ast.List([node.elt], ast.Load()) if once else node
 
 
 def _repeat(count: int) -> ast.comprehension:

@@ -31,7 +31,6 @@ from pytorch_to_mlx.codegen.rewriting import (
     Rewriter,
     appended,
     assigned,
-    index_of,
     nested,
     popped_from,
     store,
@@ -39,7 +38,7 @@ from pytorch_to_mlx.codegen.rewriting import (
     whole_list,
     zipped,
 )
-from pytorch_to_mlx.codegen.runs import Run, gather_paths, list_items, names_in, stored
+from pytorch_to_mlx.codegen.runs import Run, gather_paths, index_of, list_items, names_in, stored
 from pytorch_to_mlx.codegen.stacks import Plan, Stack
 
 

@@ -23,3 +23,11 @@ def singular_of(name: str, otherwise: str) -> str:
     if name.endswith("s") and not name.endswith("ss") and len(name) > 2:
         return name[:-1]
     return otherwise
+
+
+def own_name(path: str) -> str:
+    """A module's name in its parent; in a list (``layers.0``) what the list is called, as one."""
+    *above, last = path.split(".")
+    while last.isdigit() and above:
+        last = above.pop()
+    return last if path.endswith(last) else singular_of(last, last)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from pytorch_to_mlx.codegen.names import argument
+from pytorch_to_mlx.codegen.runs import find_runs
 from pytorch_to_mlx.codegen.source_names import assigned_names
 from pytorch_to_mlx.graph import Node, Value
 
@@ -194,9 +195,14 @@ class Allocator:
         live_out: set[str],
     ) -> dict[str, str]:
         """Placeholder to name. ``arguments`` are named already; ``live_out`` placeholders are used
-        at the end.
+        at the end. What all iterations of a run read keeps its name to their end: the last is to
+        read like the others.
         """
+        runs = find_runs(statements, list(arguments), wanted)
         last_use = _last_uses(statements, live_out)
+        for run in runs:
+            for placeholder in run.same & last_use.keys():
+                last_use[placeholder] = max(last_use[placeholder], run.end)
         names = dict(arguments)
         holder: dict[str, str] = {n: p for p, n in arguments.items()}
         for i, statement in enumerate(statements):
@@ -234,26 +240,32 @@ def _carried(
     last_use: Mapping[str, int],
     at: int,
 ) -> str:
-    """The name of the first argument of a list element's call, when it is not needed afterwards.
+    """The name of what a list element's call changes, when that is not needed afterwards.
 
     The call's result takes it over, or the first of several, where it alone is used.
     """
     call = statement.value if isinstance(statement, ast.Assign) else None
     if isinstance(call, ast.Name) and last_use.get(call.id) == at:
         return names.get(call.id, "")
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Subscript) or not call.args:
-        return ""
-    target = statement.targets[0]  # type: ignore[attr-defined]
+    passed = [] if call is None else _passed_on(call)
+    target = statement.targets[0] if passed else None  # type: ignore[attr-defined]
     if isinstance(target, ast.Tuple):
         target, *others = target.elts
         if any(isinstance(o, ast.Name) and o.id in last_use for o in others):
             return ""
     if not isinstance(target, ast.Name) or target.id != placeholder:
         return ""
-    first = call.args[0]
-    if isinstance(first, ast.Name) and last_use.get(first.id) == at:
-        return names.get(first.id, "")
-    return ""
+    return next((names.get(n, "") for n in passed if last_use.get(n) == at), "")
+
+
+def _passed_on(e: ast.expr) -> list[str]:
+    """What calls of list elements in an expression change: what is added to one of them, or else
+    its first argument.
+    """
+    calls = [n for n in ast.walk(e) if isinstance(n, ast.Call) and n.args]
+    firsts = [c.args[0] for c in calls if isinstance(c.func, ast.Subscript)]
+    added = [e.left, e.right] if firsts and isinstance(e, ast.BinOp) else []
+    return [a.id for a in (*added, *firsts) if isinstance(a, ast.Name)]
 
 
 def _is_simple(statement: ast.stmt) -> bool:

@@ -162,7 +162,7 @@ def _run_of(body: list[ast.stmt], start: int, period: int) -> _Run | None:
     if _list_index(second) != first_index + 1:
         return None
     model = [_skeleton(s, first_index + 1) for s in second]
-    renamed = _match_first(first, model, first_index)
+    renamed = _match_first(first, second, model, first_index)
     if renamed is None:
         return None
     count = 2
@@ -174,25 +174,36 @@ def _run_of(body: list[ast.stmt], start: int, period: int) -> _Run | None:
     return _Run(start, period, count, first_index, renamed if renamed[0] != renamed[1] else None)
 
 
-def _match_first(first: list[ast.stmt], model: list[str], index: int) -> tuple[str, str] | None:
+def _match_first(
+    first: list[ast.stmt], second: list[ast.stmt], model: list[str], index: int
+) -> tuple[str, str] | None:
     """Whether the first iteration equals the others up to the name of the carried variable."""
     if [_skeleton(s, index) for s in first] == model:
         return ("", "")
-    carried = _target_names(first[-1])
-    read = [
-        n.id
-        for s in first
-        for n in ast.walk(s)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
-    ]
-    for name in dict.fromkeys(read):
-        if name == "self" or name in ("mx", "nn"):
-            continue
-        for new in carried:
-            renamed = [_rename_loads(copy.deepcopy(s), name, new) for s in first]
-            if name != new and [_skeleton(s, index) for s in renamed] == model:
-                return (name, new)
-    return None
+    renamed = [copy.deepcopy(s) for s in first]
+    pairs: set[tuple[str, str]] = set()
+    kept: set[str] = set()  # read from before the iteration by the same name as in the others
+    stored: set[str] = set()
+    for mine, other in zip(renamed, second, strict=True):
+        for a, b in zip(_reads(mine), _reads(other), strict=False):
+            if a.id != b.id:
+                if {a.id, b.id} & stored:
+                    return None
+                pairs.add((a.id, b.id))
+                a.id = b.id
+            elif a.id not in stored:
+                kept.add(a.id)
+        stored.update(_target_names(mine))
+    if len(pairs) != 1 or [_skeleton(s, index) for s in renamed] != model:
+        return None
+    ((name, new),) = pairs
+    fits = new in _target_names(first[-1]) and new not in kept
+    return (name, new) if fits and name not in ("self", "mx", "nn") else None
+
+
+def _reads(statement: ast.stmt) -> list[ast.Name]:
+    names = [n for n in ast.walk(statement) if isinstance(n, ast.Name)]
+    return [n for n in names if isinstance(n.ctx, ast.Load)]
 
 
 def _target_names(statement: ast.stmt) -> list[str]:
@@ -201,13 +212,6 @@ def _target_names(statement: ast.stmt) -> list[str]:
         for n in ast.walk(statement)
         if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     ]
-
-
-def _rename_loads(statement: ast.stmt, old: str, new: str) -> ast.stmt:
-    for n in ast.walk(statement):
-        if isinstance(n, ast.Name) and n.id == old and isinstance(n.ctx, ast.Load):
-            n.id = new
-    return statement
 
 
 def _list_items(statement: ast.AST) -> list[ast.Subscript]:

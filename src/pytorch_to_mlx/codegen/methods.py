@@ -19,6 +19,7 @@ from pytorch_to_mlx.codegen.list_loops import Folder
 from pytorch_to_mlx.codegen.locals import Allocator, Substitute, base_name, name_of_origin, shorten
 from pytorch_to_mlx.codegen.loops import fold_loops, return_directly
 from pytorch_to_mlx.codegen.names import argument, unique
+from pytorch_to_mlx.codegen.nesting import nested_items
 from pytorch_to_mlx.codegen.queries import (
     MAX_CALLS,
     MAX_WIDTH,
@@ -333,20 +334,17 @@ class MethodWriter:
         sized = Substitute({**bind_names, **extra_names})
         body = [sized.visit(s) for s in (*prologue, *self.statements)]
         self.wanted = {**names, **self.wanted}
-        body = Folder(body, [*names, *extra_names.values()], self.wanted).fold()
-        reserved = (
-            set(bind_names.values())
-            | set(extra_names.values())
-            | set(self.context.used_ops)
-            | {"mx", "nn", "math"}
-        )
+        given = [*names, *extra_names.values()]
+        body = nested_items(Folder(body, given, self.wanted).fold(), given, self.wanted)
+        reserved = {*bind_names.values(), *extra_names.values()}
+        reserved |= {*self.context.used_ops, "mx", "nn", "math"}
         reserved |= set(self._argument_names(names)) - set(names.values())  # nests, taken apart
         allocator = Allocator(reserved)
         local = allocator.allocate(body, names, self.wanted, set())
         substitute = Substitute(local)
         body = [ast.fix_missing_locations(substitute.visit(s)) for s in body]
         body = return_directly(fold_loops(without_copies(body)))
-        arguments = self._argument_names(names) + list(extra_names.values())
+        arguments = [*self._argument_names(names), *extra_names.values()]
         return Method(self.region, arguments, body, list(self.sizes.extra))
 
     def _arguments(self) -> tuple[dict[str, str], list[ast.stmt]]:

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Sequence
 
 from pytorch_to_mlx.codegen.queries import MAX_CALLS, MAX_WIDTH, complexity, width
-from pytorch_to_mlx.codegen.runs import names_in, stored
+from pytorch_to_mlx.codegen.runs import index_of, names_in, stored
 
 UNPACKED = 4  # values of a list that get names of their own at most
 
@@ -125,10 +125,6 @@ def whole_list(values: Sequence[ast.expr]) -> ast.expr | None:
     if [m[1] for m in marks if m] != list(range(marks[0][2])):  # type: ignore[index]
         return None
     return ast.Name(marks[0][0], ast.Load())  # type: ignore[index]
-
-
-def index_of(item: ast.Subscript) -> int:
-    return item.slice.value  # type: ignore[attr-defined]
 
 
 def store(s: ast.stmt, names: Sequence[str]) -> None:

@@ -23,7 +23,8 @@ class Run:
 
     ``made[k]`` are the names that block k assigns, in order; ``carried`` leads from the ordinal of
     a name to what the first block reads in its place; ``varying`` are the reads (by place in a
-    block) of another value in each, as a row of names.
+    block) of another value in each, as a row of names; ``same`` are the values from before the run
+    that all blocks read.
     """
 
     start: int
@@ -34,6 +35,7 @@ class Run:
     carried: dict[int, str] = field(default_factory=dict)
     carry_places: dict[int, int] = field(default_factory=dict)  # place in a block: ordinal
     varying: dict[int, list[str]] = field(default_factory=dict)
+    same: set[str] = field(default_factory=set)
 
     @property
     def end(self) -> int:
@@ -61,7 +63,7 @@ def find_runs(body: list[ast.stmt], arguments: Sequence[str], wanted: dict[str, 
     runs: list[Run] = []
     at = 0
     while at < len(body):
-        run = finder.longest(at)
+        run = finder.longest(at) or finder.pair(at, wanted)
         if run is not None and (name := finder.outlined(run)):
             wanted[name] = wanted.get(run_result(body, run), "x")
             run = finder.longest(at)
@@ -87,7 +89,8 @@ class _Finder:
         self.once = {n for n in stores if stores.count(n) == 1}
         self.values = {*stores, *arguments} - {"_"}
         self.given = set(arguments) - set(stores)
-        self.skeletons: dict[tuple[int, int], str] = {}
+        self.skeletons: dict[tuple[int, int | None], str] = {}
+        self.indices = [[index_of(x) for x in list_items(s)] for s in body]
 
     def longest(self, start: int) -> Run | None:
         best: Run | None = None
@@ -99,7 +102,7 @@ class _Finder:
 
     def _run(self, start: int, period: int) -> Run | None:
         first = self.body[start : start + period]
-        index = _list_index(first)
+        index = self._first_index(start, period)
         if index is None or not all(isinstance(s, ast.Assign) for s in first):
             return None
         count = 1
@@ -115,11 +118,16 @@ class _Finder:
                 return run
         return None
 
+    def _first_index(self, start: int, period: int) -> int | None:
+        """The first list index in a block."""
+        return next((i for found in self.indices[start : start + period] for i in found), None)
+
     def _skeleton(self, at: int, index: int) -> str:
         """A statement's source with marks for values and for the given list index."""
-        if (at, index) not in self.skeletons:
-            self.skeletons[at, index] = self._marked(self.body[at], index)
-        return self.skeletons[at, index]
+        key = (at, index if index in self.indices[at] else None)
+        if key not in self.skeletons:
+            self.skeletons[key] = self._marked(self.body[at], index)
+        return self.skeletons[key]
 
     def _marked(self, of: ast.AST, index: int) -> str:
         marked = copy.deepcopy(of)
@@ -161,6 +169,31 @@ class _Finder:
                     return name
         return ""
 
+    def pair(self, start: int, wanted: dict[str, str]) -> Run | None:
+        """A run of two blocks, of which the second's last step is made a statement of its own."""
+        for period in range(2, min(MAX_PERIOD, len(self.body) - start - 1) + 1):
+            block = self.body[start : start + period]
+            index = self._first_index(start, period)
+            if index is None or not all(isinstance(s, ast.Assign) for s in block):
+                continue
+            single = Run(start, period, 1, index)
+            if name := self.outlined(single):
+                if run := self._run(start, period):
+                    wanted[name] = wanted.get(run_result(self.body, single), "x")
+                    return run
+                self._written_inside(single.end + period - 1)
+        return None
+
+    def _written_inside(self, at: int) -> None:
+        """Takes back that a step was made a statement."""
+        statement = self.body.pop(at)
+        name, value = stored(statement)[0], statement.value  # type: ignore[attr-defined]
+        for parent in ast.walk(self.body[at]):
+            for e in ast.iter_child_nodes(parent):
+                if isinstance(e, ast.Name) and e.id == name:
+                    _replace(parent, e, value)
+        self._read()
+
     def _explains(self, run: Run) -> bool:
         """Fills in where each block's values come from; whether a loop can say so."""
         blocks = [run.block(self.body, k) for k in range(run.count)]
@@ -178,6 +211,7 @@ class _Finder:
             d = run.made[0].index(row[0])
             return all(row[k] == run.made[k][d] for k in range(run.count))
         if all(n == row[0] for n in row):
+            run.same.add(row[0])
             return True
         if row[1] in run.made[0]:
             d = run.made[0].index(row[1])
@@ -243,11 +277,9 @@ def list_items(node: ast.AST) -> list[ast.Subscript]:
     ]
 
 
-def _list_index(block: Sequence[ast.stmt]) -> int | None:
-    for statement in block:
-        for item in list_items(statement):
-            return item.slice.value  # type: ignore[attr-defined]
-    return None
+def index_of(item: ast.Subscript) -> int:
+    """The constant index of a list item."""
+    return item.slice.value  # type: ignore[attr-defined]
 
 
 def gather_paths(block: Sequence[ast.stmt], twins: Sequence[Sequence[ast.stmt]]) -> None:

@@ -66,6 +66,30 @@ def _of_line(file: str, line: int) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=65536)
+def loop_targets(file: str, line: int) -> tuple[tuple[str, ...], ...]:
+    """The tuples of variables of the ``for`` loops around a line, the innermost loop first."""
+    around = [(last - first, names) for first, last, names in _loops(file) if first <= line <= last]
+    return tuple(names for _, names in sorted(around))
+
+
+@lru_cache(maxsize=256)
+def _loops(file: str) -> list[Statement]:
+    """The tuples of names among the targets of loops, with the loops' first and last lines."""
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return []
+    return [
+        (node.lineno, node.end_lineno or node.lineno, names)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For)
+        for target in ast.walk(node.target)
+        if isinstance(target, ast.Tuple)
+        and (names := tuple(e.id if isinstance(e, ast.Name) else "_" for e in target.elts))
+    ]
+
+
+@lru_cache(maxsize=65536)
 def enclosing_class(file: str, line: int) -> str:
     """The innermost class whose body covers a line."""
     best = ("", 1 << 30)
