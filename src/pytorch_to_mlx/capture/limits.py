@@ -341,21 +341,32 @@ def _bound(symbol: Symbol, holds: Callable[[int], bool]) -> None:
 
     A convolution stack that is flattened for a linear layer, say, holds for a window of lengths.
     """
-    step = symbol.multiple
-    for far in (symbol.size * 2, symbol.size * 4, symbol.size * 16):
-        if symbol.upper is None and not holds(far // step * step):
-            symbol.upper = _edge(symbol.size, far // step * step, step, holds)
-    for near in (symbol.size // 2, symbol.size // 4, symbol.size // 16, 2, 1):
-        value = max(near // step * step, step)
-        if value < symbol.size and not holds(value):
-            symbol.lower = max(symbol.lower, _edge(symbol.size, value, step, holds))
+    size, step = symbol.size, _period(symbol, holds)
+    for far in (size * 2, size * 4, size * 16):
+        value = size + (far - size) // step * step
+        if symbol.upper is None and not holds(value):
+            symbol.upper = _edge(size, value, step, holds)
+    for near in (size // 2, size // 4, size // 16, 2, 1):
+        value = size - (size - near) // step * step
+        if 0 < value < size and not holds(value):
+            symbol.lower = max(symbol.lower, _edge(size, value, step, holds))
             symbol.bounded = True
+
+
+def _period(symbol: Symbol, holds: Callable[[int], bool]) -> int:
+    """A step from the example's size on which every size above it holds: windows fit only some."""
+    for step in (1, 2, 4, 8, 16, 32):
+        if step % symbol.multiple == 0:
+            above = range(symbol.size + step, symbol.size + _REACH + 1, step)
+            if all(holds(v) for v in above):
+                return step
+    return symbol.multiple
 
 
 def _edge(inside: int, outside: int, step: int, holds: Callable[[int], bool]) -> int:
     """The last value that holds on the way from one that does to one that does not."""
     while abs(outside - inside) > step:
-        middle = (inside + outside) // 2 // step * step
+        middle = inside + int((outside - inside) / 2 / step) * step
         if middle in (inside, outside):
             break
         inside, outside = (middle, outside) if holds(middle) else (inside, middle)
