@@ -199,3 +199,17 @@ def test_a_computed_size_of_1_fixes_no_dim() -> None:
     for height, width in ((4, 4), (8, 12)):
         x = torch.randn(2, 3, height, width)
         assert_same(converted(x), run_torch(module, x))
+
+
+class Listed(nn.Module):
+    """Positions are a Python list, which fixes the length; the mask must be as long."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        positions = torch.tensor(list(range(x.shape[1])))
+        return (x + positions - 9 * (1 - mask)).cumsum(1)
+
+
+def test_dims_that_are_fixed_together_cost_no_other() -> None:
+    captured = capture_module(Listed(), (torch.randn(3, 12), torch.ones(3, 12)))
+    assert [s["where"] for s in captured.dims["static"]] == ["x:1", "mask:1"]
+    assert [s["where"] for s in captured.dims["symbols"].values()] == [["x:0", "mask:0"]]

@@ -193,6 +193,8 @@ class _Session(Tracing):
             again = self._frozen(trace, plan, sizes, may_move=quick)
             found = self._limits(trace, sizes)
             again |= found.limits.refused | self._unmoved(trace, plan, sizes)
+            if again.keys() & plan.moved.keys():  # those that moved together also stay together
+                again = {**plan.moved, **again}
             if not again and len(plan.moved) == moved:
                 break
             plan.static.update(again)
@@ -259,6 +261,7 @@ class _Session(Tracing):
         Those must be traced again at the example's own size.
         """
         again: dict[Axis, str] = {}
+        before = set(plan.moved)
         for axis, size in sizes_of.input_shapes(trace.program).items():
             if not isinstance(size, int) or axis in plan.static:
                 continue
@@ -267,7 +270,9 @@ class _Session(Tracing):
                 reason = f"it was given up: {trace.given_up[axis]}"
             if size != self.example.size(axis):
                 again[axis] = reason
-            elif not may_move or axis in plan.moved or not self._moves(axis, plan, sizes, reason):
+            elif axis in plan.moved.keys() - before:  # together with one before it
+                continue
+            elif not may_move or axis in before or not self._moves(axis, plan, sizes, reason):
                 plan.static[axis] = reason
         return again
 
