@@ -9,7 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pytorch_to_mlx.capture.dims import Symbol
 from pytorch_to_mlx.capture.export import capture_module
+from pytorch_to_mlx.capture.limits import Limits
+from pytorch_to_mlx.capture.sizes import Example
+from pytorch_to_mlx.capture.structure import bind_arguments
+from pytorch_to_mlx.capture.traces import Found
 
 
 def entry(module: nn.Module, x: torch.Tensor, where: str) -> dict[str, Any]:
@@ -173,3 +178,11 @@ class Pieces(nn.Module):
 def test_a_number_of_pieces_is_a_window_of_sizes() -> None:
     found = entry(Pieces(), torch.randn(2, 12), "x:1")
     assert (found["min"], found["max"], found["bounded"]) == (9, 12, True)
+
+
+def test_a_wider_trace_keeps_the_sizes_of_the_first() -> None:
+    symbol = Symbol("s", 8001, [(0, 1)], lower=4000, upper=9000, bounded=True)
+    found = Found(trace=None, symbols={0: symbol}, limits=Limits(), base={})  # type: ignore[arg-type]
+    example = bind_arguments(nn.Identity(), (torch.zeros(2, 500),), {})
+    found.reach(Example(example), [{}, {(0, 1): 250}, {(0, 1): 16000}])
+    assert (symbol.lower, symbol.upper) == (250, 16000)

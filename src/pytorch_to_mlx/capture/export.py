@@ -252,6 +252,7 @@ class _Session(Tracing):
                 continue
             wider = self._limits(again, sizes)
             if not wider.limits.refused:
+                wider.reach(self.example, held)
                 return wider
         return found
 
