@@ -22,7 +22,7 @@ from tests.hostile.mutate import damaged, mutate  # noqa: E402
 MODELS = int(os.environ.get("P2M_FUZZ_MODELS", "2000"))
 SCRIPTS = int(os.environ.get("P2M_FUZZ_SCRIPTS", "120"))
 #: Of the runs guided by coverage, which are the same every time.
-GUIDED = {"onnx": 4000, "torchscript": 600}
+GUIDED = {"onnx": 2500, "torchscript": 300}
 MEMORY = 8 << 30
 
 _PATIENT = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
