@@ -39,7 +39,9 @@ def _unpacked(
     taken: set[str],
 ) -> ast.expr:
     """A loop's target with tuples in place of rows; what is ``inside`` reads them."""
-    if isinstance(target, ast.Tuple) and isinstance(source, ast.Call):  # of a zip
+    if isinstance(target, ast.Tuple):
+        if not isinstance(source, ast.Call) or ast.unparse(source.func) != "zip":
+            return target
         pairs = zip(target.elts, source.args, strict=True)
         parts = [_unpacked(t, s, inside, lists, names_of, taken) for t, s in pairs]
         return ast.Tuple(parts, ast.Store())
