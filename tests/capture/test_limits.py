@@ -9,12 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pytorch_to_mlx.capture.dims import Symbol
+from pytorch_to_mlx.capture.dims import Symbol, widen
 from pytorch_to_mlx.capture.export import capture_module
-from pytorch_to_mlx.capture.limits import Limits
 from pytorch_to_mlx.capture.sizes import Example
 from pytorch_to_mlx.capture.structure import bind_arguments
-from pytorch_to_mlx.capture.traces import Found
 
 
 def entry(module: nn.Module, x: torch.Tensor, where: str) -> dict[str, Any]:
@@ -182,7 +180,6 @@ def test_a_number_of_pieces_is_a_window_of_sizes() -> None:
 
 def test_a_wider_trace_keeps_the_sizes_of_the_first() -> None:
     symbol = Symbol("s", 8001, [(0, 1)], lower=4000, upper=9000, bounded=True)
-    found = Found(trace=None, symbols={0: symbol}, limits=Limits(), base={})  # type: ignore[arg-type]
-    example = bind_arguments(nn.Identity(), (torch.zeros(2, 500),), {})
-    found.reach(Example(example), [{}, {(0, 1): 250}, {(0, 1): 16000}])
+    example = Example(bind_arguments(nn.Identity(), (torch.zeros(2, 500),), {}))
+    widen([symbol], example, [{}, {(0, 1): 250}, {(0, 1): 16000}])
     assert (symbol.lower, symbol.upper) == (250, 16000)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper, parser
 
-onnx = pytest.importorskip("onnx")
-ort = pytest.importorskip("onnxruntime")
-from onnx import TensorProto, helper, numpy_helper, parser  # noqa: E402
-
-from pytorch_to_mlx.capture.onnx.exact import with_exact_products  # noqa: E402
+from pytorch_to_mlx.capture.onnx.exact import with_exact_products
 
 A = np.full((2, 9), 255, np.uint8)
 B = np.full((9, 3), 127, np.int8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -98,6 +99,15 @@ def sizes_at(symbols: Mapping[Any, Symbol], key: Any, value: int) -> Sizes:
     for axis, expr in symbol.derived.items():
         sizes[axis] = int(expr.subs(values))
     return sizes
+
+
+def widen(symbols: Iterable[Symbol], example: Example, held: Iterable[Sizes]) -> None:
+    """Widens the symbols' limits to sizes at which the trace is known to hold."""
+    for sizes, symbol in itertools.product(held, [s for s in symbols if s.axes]):
+        value = sizes.get(symbol.axes[0], example.size(symbol.axes[0]))
+        if value > 1 and value % symbol.multiple == 0:
+            symbol.lower = min(symbol.lower, value)
+            symbol.upper = None if symbol.upper is None else max(symbol.upper, value)
 
 
 def hint_of(entry: Any) -> Any:

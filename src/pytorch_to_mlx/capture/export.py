@@ -252,7 +252,7 @@ class _Session(Tracing):
                 continue
             wider = self._limits(again, sizes)
             if not wider.limits.refused:
-                wider.reach(self.example, held)
+                sizes_of.widen(wider.symbols.values(), self.example, held)
                 return wider
         return found
 

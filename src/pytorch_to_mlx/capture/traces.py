@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,17 +55,6 @@ class Found:
     symbols: dict[Any, sizes_of.Symbol]
     limits: Limits
     base: Sizes
-
-    def reach(self, example: Example, held: Iterable[Sizes]) -> None:
-        """Widens limits to sizes at which the trace is known to hold."""
-        for sizes in held:
-            for symbol in self.symbols.values():
-                if not symbol.axes:
-                    continue
-                value = sizes.get(symbol.axes[0], example.size(symbol.axes[0]))
-                if value > 1 and value % symbol.multiple == 0:
-                    symbol.lower = min(symbol.lower, value)
-                    symbol.upper = None if symbol.upper is None else max(symbol.upper, value)
 
     def report(self, example: Example, static: dict[Axis, str]) -> dict[str, Any]:
         """``Captured.dims``."""

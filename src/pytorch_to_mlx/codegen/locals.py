@@ -244,11 +244,12 @@ def _carried(
 
     The call's result takes it over, or the first of several, where it alone is used.
     """
-    call = statement.value if isinstance(statement, ast.Assign) else None
+    if not isinstance(statement, ast.Assign):
+        return ""
+    call, target = statement.value, statement.targets[0]
     if isinstance(call, ast.Name) and last_use.get(call.id) == at:
         return names.get(call.id, "")
-    passed = [] if call is None else _passed_on(call)
-    target = statement.targets[0] if passed else None  # type: ignore[attr-defined]
+    passed = _passed_on(call)
     if isinstance(target, ast.Tuple):
         target, *others = target.elts
         if any(isinstance(o, ast.Name) and o.id in last_use for o in others):

@@ -185,7 +185,10 @@ def _match_first(
     kept: set[str] = set()  # read from before the iteration by the same name as in the others
     stored: set[str] = set()
     for mine, other in zip(renamed, second, strict=True):
-        for a, b in zip(_reads(mine), _reads(other), strict=False):
+        theirs, ours = _reads(other), _reads(mine)
+        if len(ours) != len(theirs):
+            return None
+        for a, b in zip(ours, theirs, strict=True):
             if a.id != b.id:
                 if {a.id, b.id} & stored:
                     return None

@@ -67,7 +67,8 @@ class _Nester:
             for child in ast.iter_child_nodes(parent):
                 if isinstance(child, ast.Name) and child.id == made and _takes(parent, operands):
                     new = Rewriter({}, {id(child): call}, {}).rebuilt(s)
-                    whole = new.value  # type: ignore[attr-defined]
+                    whole = new.value if isinstance(new, (ast.Assign, ast.Return)) else None
+                    assert whole is not None
                     short = width(whole) <= MAX_WIDTH and complexity(whole) <= MAX_CALLS
                     return new if short else None
         return None

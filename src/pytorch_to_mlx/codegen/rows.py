@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from pytorch_to_mlx.codegen.names import unique
+from pytorch_to_mlx.codegen.runs import index_of, replace_in
 
 Rows = Sequence[Sequence[str] | None]  # of a list, the paths in each element that is a list itself
 Namer = Callable[[Sequence[Sequence[str]]], list[str] | None]
@@ -49,7 +50,7 @@ def _unpacked(
     if not isinstance(target, ast.Name) or not rows or not 1 < len(rows[0]) <= UNPACKED:
         return target
     items = _items(target.id, inside)
-    if items is None or {_index(i) for i in items} != set(range(len(rows[0]))):
+    if items is None or {index_of(i) for i in items} != set(range(len(rows[0]))):
         return target
     wanted = names_of(rows)
     if wanted is None:
@@ -88,22 +89,10 @@ def _items(name: str, inside: Sequence[ast.AST]) -> list[ast.Subscript] | None:
     return found if len(found) == len(reads) else None
 
 
-def _index(item: ast.Subscript) -> int:
-    return int(item.slice.value)  # type: ignore[attr-defined]
-
-
 def _replace(items: list[ast.Subscript], names: list[str], inside: Sequence[ast.AST]) -> None:
-    known = {id(i): names[_index(i)] for i in items}
     for parent in [n for s in inside for n in ast.walk(s)]:
-        for field, value in ast.iter_fields(parent):
-            if isinstance(value, list):
-                value[:] = [_read(known[id(v)]) if id(v) in known else v for v in value]
-            elif id(value) in known:
-                setattr(parent, field, _read(known[id(value)]))
-
-
-def _read(name: str) -> ast.Name:
-    return ast.Name(name, ast.Load())
+        for item in items:
+            replace_in(parent, item, ast.Name(names[index_of(item)], ast.Load()))
 
 
 def variable_of(cls: str) -> str:

@@ -163,7 +163,7 @@ class _Finder:
                     and self._marked(e, index + run.count) == wanted
                 ):
                     name = f"_vlast{at}"
-                    _replace(parent, e, ast.Name(name, ast.Load()))
+                    replace_in(parent, e, ast.Name(name, ast.Load()))
                     self.body.insert(at, ast.Assign([ast.Name(name, ast.Store())], e, lineno=0))
                     self._read()
                     return name
@@ -187,11 +187,12 @@ class _Finder:
     def _written_inside(self, at: int) -> None:
         """Takes back that a step was made a statement."""
         statement = self.body.pop(at)
-        name, value = stored(statement)[0], statement.value  # type: ignore[attr-defined]
+        assert isinstance(statement, ast.Assign)
+        name, value = stored(statement)[0], statement.value
         for parent in ast.walk(self.body[at]):
             for e in ast.iter_child_nodes(parent):
                 if isinstance(e, ast.Name) and e.id == name:
-                    _replace(parent, e, value)
+                    replace_in(parent, e, value)
         self._read()
 
     def _explains(self, run: Run) -> bool:
@@ -240,7 +241,7 @@ def _carries_in_time(run: Run, block: Sequence[ast.stmt], values: set[str]) -> b
     return True
 
 
-def _replace(parent: ast.AST, old: ast.AST, new: ast.AST) -> None:
+def replace_in(parent: ast.AST, old: ast.AST, new: ast.AST) -> None:
     """Puts one node in another's place."""
     for name, value in ast.iter_fields(parent):
         if value is old:
@@ -279,7 +280,9 @@ def list_items(node: ast.AST) -> list[ast.Subscript]:
 
 def index_of(item: ast.Subscript) -> int:
     """The constant index of a list item."""
-    return item.slice.value  # type: ignore[attr-defined]
+    place = item.slice.value if isinstance(item.slice, ast.Constant) else None
+    assert isinstance(place, int)
+    return place
 
 
 def gather_paths(block: Sequence[ast.stmt], twins: Sequence[Sequence[ast.stmt]]) -> None:

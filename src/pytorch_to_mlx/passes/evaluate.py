@@ -7,6 +7,7 @@ sizes, constants and buffers, on the CPU, for recognition; it is no way to run a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -258,12 +259,19 @@ def _grown(sizes: dict[Any, int], dims: list[Any], least: int) -> dict[Any, int]
     """The sizes, doubled until each of ``dims`` is at least ``least`` (as given if none is)."""
     grown = dict(sizes)
     for _ in range(_DOUBLINGS):
-        short = [d for d in dims if size(d, grown) < least]
+        short = [d for d in dims if _is_short(d, grown, least)]
         if not short:
             return grown
         for s in set().union(*(d.free_symbols for d in short)) & set(grown):
             grown[s] *= 2
     return sizes
+
+
+def _is_short(d: Any, sizes: Sizes, least: int) -> bool:
+    try:
+        return int(evaluate(d, sizes)) < least
+    except ZeroDivisionError:  # as after a division by a size that is still none
+        return True
 
 
 def apply_node(node: Node, env: Mapping[Value, mx.array]) -> mx.array | None:
@@ -282,12 +290,12 @@ def apply_node(node: Node, env: Mapping[Value, mx.array]) -> mx.array | None:
     return out if isinstance(out, mx.array) else None
 
 
-def size(d: Any, sizes: Sizes) -> int:
-    """A size as a number; none (0) where it divides by what is zero at these sizes."""
+def shape_at(value: Value, sizes: Sizes) -> list[int] | None:
+    """A known shape in numbers; None where a size divides by what is zero at these sizes."""
     try:
-        return int(evaluate(d, sizes))
+        return [int(evaluate(d, sizes)) for d in value.dims]
     except ZeroDivisionError:
-        return 0
+        return None
 
 
 def tables(
@@ -306,7 +314,7 @@ def tables(
     ends = [max(a.shape) for a in given.values() if a.ndim >= 2]
     found: list[np.ndarray[Any, Any]] = []
     for sizes in assignments(part, beyond=literals(part) if beyond is None else beyond):
-        if elements(value, sizes) > LARGEST:
+        if not affordable(value, sizes):
             return None
         array = run(part, sizes, given, unrounded)
         if array is None and ends:
@@ -318,9 +326,7 @@ def tables(
     return found
 
 
-def elements(value: Value, sizes: Sizes) -> int:
-    """How many elements a value of known shape has at these sizes."""
-    total = 1
-    for d in value.dims:
-        total *= size(d, sizes)
-    return total
+def affordable(value: Value, sizes: Sizes) -> bool:
+    """Whether a value of known shape is defined at these sizes, and small enough to look at."""
+    shape = shape_at(value, sizes)
+    return shape is not None and math.prod(shape) <= LARGEST

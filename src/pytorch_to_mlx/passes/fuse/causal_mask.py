@@ -100,7 +100,7 @@ def _every_row_sees(graph: Graph, mask: Value) -> bool:
     if part is None or given is None or mask.dtype == "bool":
         return False
     for sizes in evaluate.assignments(part, beyond=evaluate.literals(part)):
-        if evaluate.elements(mask, sizes) > evaluate.LARGEST:
+        if not evaluate.affordable(mask, sizes):
             return False
         array = evaluate.run(part, sizes, given)
         if array is None or not bool(mx.all(mx.any(array > -6e4, axis=-1))):
@@ -192,7 +192,7 @@ def _recognise(graph: Graph, mask: Value, node: Node, report: PassReport) -> Pat
     literal = evaluate.literals(part)
     planes: list[np.ndarray[Any, Any]] = []
     for sizes in evaluate.assignments(part, beyond=literal):
-        if evaluate.elements(mask, sizes) > evaluate.LARGEST:
+        if not evaluate.affordable(mask, sizes):
             report.refuse(
                 node, f"the mask is too large to be computed beyond its literal {literal}"
             )

@@ -135,7 +135,9 @@ def _counts(offsets: Value, ids: Value, count: int) -> bool:
         return False
     draw = Random(0)
     for sizes in evaluate.assignments(part, beyond=count):
-        shape = [evaluate.size(d, sizes) for d in ids.dims]
+        shape = evaluate.shape_at(ids, sizes)
+        if shape is None or 0 in shape:  # nothing would be seen
+            return False
         for upper in (count, max(1, count // 2)):
             drawn = np.array([draw.randrange(upper) for _ in range(math.prod(shape))])
             drawn = np.sort(drawn) if _is_sorted(ids) else drawn

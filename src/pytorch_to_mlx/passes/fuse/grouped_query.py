@@ -17,6 +17,7 @@ as ``tile`` does) is seen by running them on numbered heads.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import mlx.core as mx
@@ -83,11 +84,10 @@ def _in_order(x: Value, source: Value, report: PassReport, node: Node) -> bool:
     if part is None or part.leaves != (source,):
         return False
     for sizes in evaluate.assignments(part)[:2]:
-        shape = [evaluate.size(d, sizes) for d in source.dims]
-        count = 1
-        for d in shape:
-            count *= d
-        numbered = mx.arange(count).reshape(shape)
+        shape = evaluate.shape_at(source, sizes)
+        if shape is None or 0 in shape:  # nothing would be seen
+            return False
+        numbered = mx.arange(math.prod(shape)).reshape(shape)
         got = evaluate.run(part, sizes, {source: numbered})
         if got is None:
             return False
