@@ -14,7 +14,7 @@ from torch.export import Dim
 from pytorch_to_mlx.capture.program import Captured
 from pytorch_to_mlx.graph import Graph, Tree, Value
 from pytorch_to_mlx.graph.dims import evaluate, is_static
-from pytorch_to_mlx.graph.dtypes import DType, dtype_of, mlx_dtype
+from pytorch_to_mlx.graph.dtypes import DType, adopted, dtype_of, mlx_dtype
 from pytorch_to_mlx.graph.ir import RETURN, Node, map_arg
 from pytorch_to_mlx.graph.probe import resolve
 from pytorch_to_mlx.lower.aten import load_families
@@ -41,7 +41,7 @@ def to_mlx(tensor: torch.Tensor) -> mx.array:
     tensor = tensor.detach().to(_WIDER.get(tensor.dtype, tensor.dtype)).contiguous()
     if tensor.dtype == torch.bfloat16:
         return mx.array(tensor.float().numpy()).astype(mx.bfloat16)
-    return mx.array(tensor.resolve_conj().resolve_neg().numpy())
+    return adopted(mx.array(tensor.resolve_conj().resolve_neg().numpy()))
 
 
 def to_numpy(array: mx.array) -> np.ndarray[Any, Any]:

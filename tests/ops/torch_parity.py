@@ -8,6 +8,8 @@ import mlx.core as mx
 import numpy as np
 import torch
 
+from pytorch_to_mlx.graph.dtypes import adopted
+
 torch.set_num_threads(1)
 
 DTYPES = {
@@ -33,7 +35,7 @@ def to_mx(x: Any) -> Any:
         x = x.detach()
         if x.dtype is torch.bfloat16:
             return mx.array(x.float().numpy()).astype(mx.bfloat16)
-        return mx.array(x.resolve_conj().resolve_neg().numpy()).astype(DTYPES[x.dtype])
+        return adopted(mx.array(x.resolve_conj().resolve_neg().numpy())).astype(DTYPES[x.dtype])
     if isinstance(x, (list, tuple)):
         return type(x)(to_mx(item) for item in x)
     if isinstance(x, dict):

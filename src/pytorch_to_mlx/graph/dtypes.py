@@ -58,6 +58,15 @@ def mlx_dtype(name: str) -> mx.Dtype:
     return getattr(mx, name)
 
 
+def adopted(array: mx.array) -> mx.array:
+    """An array made of foreign memory; an empty one is made anew.
+
+    MLX (0.32) does not mark an adopted empty array as contiguous, and then its CPU reductions over
+    the empty axis take their loop bounds from uninitialised memory: some never end.
+    """
+    return array if array.size else mx.zeros(array.shape, dtype=array.dtype)
+
+
 @cache
 def promote(a: str, b: str) -> DType:
     """The dtype MLX gives an operation on two arrays of these dtypes."""

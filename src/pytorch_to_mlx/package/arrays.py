@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 
 from pytorch_to_mlx.errors import InputError
-from pytorch_to_mlx.graph.dtypes import mlx_dtype
+from pytorch_to_mlx.graph.dtypes import adopted, mlx_dtype
 
 
 def to_mlx(value: Any) -> mx.array:
@@ -34,7 +34,7 @@ def to_mlx(value: Any) -> mx.array:
         value = value.astype(np.complex64)
     if value.dtype.kind not in "biufc" and value.dtype.name != "bfloat16":
         raise InputError(f"an input of dtype {value.dtype} cannot become an MLX array")
-    return mx.array(value)
+    return adopted(mx.array(value))
 
 
 def from_torch(tensor: Any) -> mx.array:
@@ -49,13 +49,13 @@ def from_torch(tensor: Any) -> mx.array:
         raise InputError(f"an input of type {type(tensor).__name__} is no array")
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     if tensor.dtype == torch.bfloat16:
-        return mx.array(tensor.view(torch.int16).numpy()).view(mx.bfloat16)
+        return adopted(mx.array(tensor.view(torch.int16).numpy()).view(mx.bfloat16))
     if tensor.dtype == torch.float64:
         tensor = tensor.float()
     elif tensor.dtype in (torch.complex128, torch.complex32):
         tensor = tensor.to(torch.complex64)
     try:
-        return mx.array(tensor.numpy())
+        return adopted(mx.array(tensor.numpy()))
     except (TypeError, ValueError) as error:
         raise InputError(f"a tensor of dtype {tensor.dtype} cannot become an MLX array") from error
 
@@ -79,7 +79,7 @@ def double(value: Any) -> mx.array:
     """The value in float64, which MLX has on the CPU only."""
     with mx.stream(mx.cpu):
         if isinstance(value, np.ndarray):
-            return mx.array(value.astype(np.float64), dtype=mx.float64)
+            return adopted(mx.array(value.astype(np.float64), dtype=mx.float64))
         return to_mlx(value).astype(mx.float64)
 
 

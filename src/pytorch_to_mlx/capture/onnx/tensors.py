@@ -19,6 +19,7 @@ from pytorch_to_mlx import memory
 from pytorch_to_mlx.capture.onnx.external import external_bytes
 from pytorch_to_mlx.capture.onnx.types import PLAIN
 from pytorch_to_mlx.errors import SourceError
+from pytorch_to_mlx.graph.dtypes import adopted
 
 LARGEST = 1 << 36
 """Elements of one tensor beyond which a model is refused."""
@@ -267,11 +268,11 @@ def to_mlx(array: Any) -> mx.array:
     """An array of exactly the same dtype, float64 and bfloat16 included."""
     array = np.ascontiguousarray(array) if array.ndim else np.asarray(array)
     if array.dtype.name == "bfloat16":
-        return mx.array(array.view(np.uint16)).view(mx.bfloat16)
+        return adopted(mx.array(array.view(np.uint16)).view(mx.bfloat16))
     if array.dtype == np.float64:
         with mx.stream(mx.cpu):
-            return mx.array(array, dtype=mx.float64)
-    return mx.array(array)
+            return adopted(mx.array(array, dtype=mx.float64))
+    return adopted(mx.array(array))
 
 
 def numpy_dtype(element: str) -> np.dtype[Any]:
