@@ -1,8 +1,8 @@
 """Runs the coverage-guided fuzzers: ``python tests/hostile/fuzz.py --seconds 600 onnx``.
 
-Each is a process of its own, started again when native code ends it (in a conversion, that happens
-to a child). Exits with 1 if there are findings; a second run with the same ``--folder`` goes on
-from the first one's corpus.
+Each is a process of its own, started again when native code ends it. What ended it must not end a
+conversion, which has a child for that: each such file is then given to the command. Exits with 1 if
+there are findings; a second run with the same ``--folder`` goes on from the first one's corpus.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
 TARGETS = ("onnx", "torchscript")
 
 
@@ -58,7 +63,46 @@ def run(
         elif cases is not None:
             break
     found = [p.read_text().splitlines()[0] for p in sorted((folder / "findings").glob("*.txt"))]
-    return dict(figures), found, crashes
+    return dict(figures), found + replayed(target, sorted(folder.glob("crash_*"))), crashes
+
+
+#: For the command: a conversion is to end with a package or a refusal.
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
+ENDS = (0, 2)
+
+
+def replayed(target: str, files: Sequence[Path]) -> list[str]:
+    """What is wrong with the conversions of files that ended the fuzzer's process."""
+    wrong = []
+    for file in files:
+        with tempfile.TemporaryDirectory() as place:
+            model, out = Path(place, f"model{SUFFIXES[target]}"), Path(place, "out")
+            shutil.copyfile(file, model)
+            words = ["convert", "--input", str(model), "--output", str(out), "--quiet"]
+            words += _examples(target, file.read_bytes(), Path(place))
+            command = [sys.executable, "-m", "pytorch_to_mlx", *words]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode not in ENDS:
+                wrong.append(f"{file}: the conversion ended with {done.returncode}")
+            elif done.returncode and out.exists():
+                wrong.append(f"{file}: a refusal left a folder behind")
+    return wrong
+
+
+def _examples(target: str, data: bytes, folder: Path) -> list[str]:
+    """The inputs at which the fuzzer ran the file."""
+    if target != "torchscript":
+        return []
+    import torch
+
+    from tests.hostile.script_cases import inputs_of
+
+    try:
+        inputs = inputs_of(data)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return []
+    torch.save(inputs, folder / "inputs.pt")
+    return ["--args", str(folder / "inputs.pt")]
 
 
 def main() -> int:

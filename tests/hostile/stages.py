@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +27,8 @@ class TooLongError(Exception):
 def watched(seconds: float = SECONDS) -> Iterator[None]:
     """Raises :class:`TooLongError` within, when it has computed for so long."""
 
-    def stop(*_: Any) -> None:
+    def stop(_: int, frame: Any) -> None:
+        traceback.print_stack(frame, file=sys.__stderr__)
         raise TooLongError(f"not done within {seconds} s")
 
     before = signal.signal(signal.SIGPROF, stop)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx.capture.dispatch import is_handing
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -90,6 +92,8 @@ def run_as_written() -> Iterator[None]:
 
 def _as_ever(compiled: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
+        if is_handing():  # dynamo would give the function up, now and for later calls
+            return compiled(*args, **kwargs)
         with as_dynamo_likes():
             return compiled(*args, **kwargs)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pytorch_to_mlx.capture.dispatch import handing
 from pytorch_to_mlx.capture.inference import ordinary_tensors
 from pytorch_to_mlx.capture.snapshot import evaluation_mode, untouched
 from pytorch_to_mlx.capture.structure import Arguments, plain_interface
@@ -278,7 +279,6 @@ def _at_least(dtype: str | None) -> Iterator[None]:
     """
     import torch
     import torch.utils._pytree as pytree
-    from torch.utils._python_dispatch import TorchDispatchMode
 
     if dtype not in ("float32", "float64"):
         yield
@@ -291,16 +291,13 @@ def _at_least(dtype: str | None) -> Iterator[None]:
             return arg.to(wide) if arg.dtype in narrow else arg
         return wide if isinstance(arg, torch.dtype) and arg in narrow else arg
 
-    class Wide(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            if func._schema.is_mutable:  # what it writes to must stay that tensor
-                return func(*args, **(kwargs or {}))
-            given = pytree.tree_map(wider, (args, kwargs or {}))
-            return func(*given[0], **given[1])
+    def widely(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if op._schema.is_mutable:  # what it writes to must stay that tensor
+            return op(*args, **kwargs)
+        given = pytree.tree_map(wider, (args, kwargs))
+        return op(*given[0], **given[1])
 
-    with Wide():
+    with handing(widely):
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, cast
 
 from pytorch_to_mlx.codegen.expressions import name
@@ -14,11 +14,18 @@ from pytorch_to_mlx.codegen.truths import conjuncts, is_constant, negated
 Pair = tuple[str, ast.expr]
 
 
-def assign(target: str, value: ast.expr) -> ast.stmt:
-    """``target = value``, or ``target += value``."""
-    grows = isinstance(value, ast.BinOp) and isinstance(value.op, (ast.Add, ast.Sub))
-    if grows and _is(value.left, target) and isinstance(value.right, ast.Constant):  # type: ignore[attr-defined]
-        return ast.AugAssign(ast.Name(target, ast.Store()), value.op, value.right)  # type: ignore[attr-defined]
+def assign(target: str, value: ast.expr, numbers: Container[str] = ()) -> ast.stmt:
+    """``target = value``, or ``target += value`` for one of ``numbers``: an array that other names
+    mean too (a weight, an argument) would change for them as well.
+    """
+    if (
+        target in numbers
+        and isinstance(value, ast.BinOp)
+        and isinstance(value.op, (ast.Add, ast.Sub))
+        and _is(value.left, target)
+        and isinstance(value.right, ast.Constant)
+    ):
+        return ast.AugAssign(ast.Name(target, ast.Store()), value.op, value.right)
     return ast.Assign([ast.Name(target, ast.Store())], value, lineno=0)
 
 
@@ -56,7 +63,7 @@ def settle(
     return [(t, v) for t, v in left if not _is(v, t)]
 
 
-def in_order(pairs: Sequence[Pair]) -> list[ast.stmt] | None:
+def in_order(pairs: Sequence[Pair], numbers: Container[str] = ()) -> list[ast.stmt] | None:
     """Assignments one by one, so that none reads what another has changed; None if none can."""
     left, done = list(pairs), []
     while left:
@@ -66,13 +73,13 @@ def in_order(pairs: Sequence[Pair]) -> list[ast.stmt] | None:
         if free is None:
             return None
         left.remove(free)
-        done.append(assign(*free))
+        done.append(assign(*free, numbers))
     return done
 
 
-def at_once(pairs: Sequence[Pair]) -> list[ast.stmt]:
+def at_once(pairs: Sequence[Pair], numbers: Container[str] = ()) -> list[ast.stmt]:
     """Assignments in order where possible, else in one statement."""
-    ordered = in_order(pairs)
+    ordered = in_order(pairs, numbers)
     if ordered is not None:
         return ordered
     targets: list[ast.expr] = [ast.Name(t, ast.Store()) for t, _ in pairs]
@@ -86,6 +93,7 @@ def until(
     starts: Sequence[Pair],
     nexts: Sequence[Pair],
     statements: list[ast.stmt],
+    numbers: Container[str] = (),
 ) -> list[ast.stmt]:
     """A ``while`` whose condition is known before the first round and after every one.
 
@@ -94,9 +102,9 @@ def until(
     """
     before, after = tests
     left = settle(statements, nexts, [after])
-    last, ordered = afterwards(after, left), in_order(left)
+    last, ordered = afterwards(after, left), in_order(left, numbers)
     if last is None or ordered is None:
-        end = [assign(flag, after), *at_once(left)]
+        end = [assign(flag, after), *at_once(left, numbers)]
         return [assign(flag, before), ast.While(name(flag), [*statements, *end], [])]
     if _same_test(replaced(before, starts), last, starts):
         return [ast.While(last, [*statements, *ordered], [])]

@@ -38,6 +38,7 @@ class ControlFlow:
     def __init__(self, writer: MethodWriter) -> None:
         self.writer = writer
         self.blocks = writer.blocks
+        self.numbers: set[str] = set()  # the variables that hold no arrays
 
     def write(self, node: Node) -> None:
         """Appends the statements of a control flow node to the method.
@@ -64,7 +65,7 @@ class ControlFlow:
                 self._nodes(sub)
             statements, ends = self._sized(block, [self._arg(a) for a in sub.ret.args])
             left = carried.settle(statements, self._named(node.outputs, ends))
-            branches.append([*statements, *carried.at_once(left)] or [ast.Pass()])
+            branches.append([*statements, *carried.at_once(left, self.numbers)] or [ast.Pass()])
         self.writer.statements.append(ast.If(condition, branches[0], branches[1]))
         self._declare(node)
 
@@ -106,12 +107,17 @@ class ControlFlow:
             ways = [p for i, p in enumerate(nexts) if i != flag]
             begins = [p for i, p in enumerate(starts) if i != flag]
             loop = carried.until(
-                text, (truth(initial[flag]), truth(results[flag])), begins, ways, statements
+                text,
+                (truth(initial[flag]), truth(results[flag])),
+                begins,
+                ways,
+                statements,
+                self.numbers,
             )
             self.writer.statements += [*carried.at_once(begins), *loop]
         else:
             left = carried.settle(statements, nexts)
-            statements += carried.at_once(left)
+            statements += carried.at_once(left, self.numbers)
             if tests:
                 leave: ast.stmt = ast.If(negated(test), [ast.Break()], [])
                 test, statements = ast.Constant(True), [*tests, leave, *statements]
@@ -142,9 +148,9 @@ class ControlFlow:
         left = carried.settle(statements, nexts, made)
         after = [e for e in (carried.afterwards(e, left) for e in made) if e is not None]
         if len(after) == len(made):
-            statements += [*carried.at_once(left), *self._appends(lists, after)]
+            statements += [*carried.at_once(left, self.numbers), *self._appends(lists, after)]
         else:
-            statements += [*self._appends(lists, made), *carried.at_once(left)]
+            statements += [*self._appends(lists, made), *carried.at_once(left, self.numbers)]
         self.writer.statements.append(self._loop(slices, arrays, counted, statements))
         for v, text in zip(stacked, lists, strict=True):
             stack = ast.Call(callee("mx.stack"), [name(text)], [])
@@ -271,6 +277,8 @@ class ControlFlow:
             told = self.writer.wanted.get(e.id, "") if isinstance(e, ast.Name) else ""
             if told not in _TELL_NOTHING:
                 self.writer.wanted[text] = told
+            if v.kind != "array":
+                self.numbers.add(text)
             pairs.append((text, e))
         return pairs
 

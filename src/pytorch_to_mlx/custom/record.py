@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx.capture.dispatch import handing
+
 if TYPE_CHECKING:
     import torch
 
@@ -43,24 +45,20 @@ def recorded(captured: Captured, ops: set[Any]) -> dict[Any, list[Call]]:
     Of calls that agree in shapes, dtypes and settings the first is kept.
     """
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_map_only
 
     calls: dict[Any, dict[str, Call]] = {op: {} for op in ops}
 
-    class Recorder(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            kept = calls.get(func)
-            kind = tree_map_only(torch.Tensor, lambda t: (t.shape, t.dtype), (args, kwargs))
-            if kept is not None and len(kept) < _CALLS and repr(kind) not in kept:
-                copy = tree_map_only(torch.Tensor, lambda t: t.detach().clone(), (args, kwargs))
-                kept[repr(kind)] = Call("captured", copy[0], dict(copy[1] or {}))
-            return func(*args, **(kwargs or {}))
+    def record(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        kept = calls.get(op)
+        kind = tree_map_only(torch.Tensor, lambda t: (t.shape, t.dtype), (args, kwargs))
+        if kept is not None and len(kept) < _CALLS and repr(kind) not in kept:
+            copy = tree_map_only(torch.Tensor, lambda t: t.detach().clone(), (args, kwargs))
+            kept[repr(kind)] = Call("captured", copy[0], copy[1])
+        return op(*args, **kwargs)
 
     reference = captured.reference()
-    with Recorder():
+    with handing(record):
         reference({})
     return {op: list(kept.values()) for op, kept in calls.items()}
 

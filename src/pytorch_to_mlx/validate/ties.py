@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from pytorch_to_mlx.capture.dispatch import handing
 from pytorch_to_mlx.validate.compare import STORED, Array, compare
 
 if TYPE_CHECKING:
@@ -76,23 +77,18 @@ def _chooses(op: Any) -> bool:
 
 def _equal_values_reversed() -> AbstractContextManager[Any]:
     """Within, ops that choose among equal values see their axis from the other end."""
-    from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Reversed(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            kwargs = kwargs or {}
-            if not _chooses(func):
-                return func(*args, **kwargs)
-            given = _bound(func, args, kwargs)
-            x, dim = given["self"], given["dim"]
-            if given.get("stable") or not x.ndim or "out" in given:
-                return func(*args, **kwargs)
-            values, places = func(x.flip(dim), *args[1:], **kwargs)
-            return values, x.shape[dim] - 1 - places
+    def reverse(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not _chooses(op):
+            return op(*args, **kwargs)
+        given = _bound(op, args, kwargs)
+        x, dim = given["self"], given["dim"]
+        if given.get("stable") or not x.ndim or "out" in given:
+            return op(*args, **kwargs)
+        values, places = op(x.flip(dim), *args[1:], **kwargs)
+        return values, x.shape[dim] - 1 - places
 
-    return Reversed()
+    return handing(reverse)
 
 
 def _bound(op: Any, args: Any, kwargs: Any) -> dict[str, Any]:
