@@ -15,19 +15,32 @@ from typer.testing import CliRunner
 from pytorch_to_mlx.cli.app import app
 from pytorch_to_mlx.sources import trial
 from tests.hostile.names import CANARY
-from tests.hostile.stages import watched
+from tests.hostile.stages import memory, watched
 
 REFUSED = 2
+#: For a task that a child of its own would do.
+ROOM = 4 << 30
 #: What onnxruntime and torch keep in the temporary folder from their first use on.
 _OF_OTHERS = (".ses", "torchinductor_")
 
 
-def direct(task: str, request: dict[str, Any], **_: Any) -> Any:
+def direct(task: str, request: dict[str, Any], *, refused: Any, **_: Any) -> Any:
     """In place of :func:`trial.attempt`: the same task, in this process."""
     from importlib import import_module
 
     module, _, name = task.partition(":")
-    return getattr(import_module(module), name)(**request)
+    try:
+        with memory(_held() + ROOM):
+            return getattr(import_module(module), name)(**request)
+    except MemoryError as error:
+        raise refused("it takes too much memory") from error
+
+
+def _held() -> int:
+    """Bytes of data that this process has asked for by now."""
+    status = Path("/proc/self/status")
+    text = status.read_text() if status.exists() else ""
+    return next((int(s.split()[1]) << 10 for s in text.splitlines() if s.startswith("VmData")), 0)
 
 
 @contextmanager

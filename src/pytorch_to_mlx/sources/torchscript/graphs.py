@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pytorch_to_mlx.errors import CaptureError
+from pytorch_to_mlx.errors import CaptureError, SourceError
 
 #: A call of a submodule's method, kept apart while torch inlines calls of plain functions.
 CALL = "p2m::call"
@@ -96,11 +96,16 @@ def source_line(node: Any) -> tuple[str, int]:
 
     The text of a file that is not on this machine is remembered for ``linecache``, as far as the
     archive quotes it.
+
+    Raises:
+        SourceError: the archive's record of it claims a place of many megabytes.
     """
     try:
         text = node.sourceRange()
-    except (RuntimeError, UnicodeDecodeError, MemoryError):  # what the archive quotes is damaged
+    except (RuntimeError, UnicodeDecodeError):  # what the archive quotes is damaged
         return "", 0
+    if len(text) > _LONGEST:
+        raise SourceError("the archive's record of source lines is damaged", hint="save it again")
     places = [(found[1], int(found[2])) for found in _TRACED.finditer(text)]
     if places:  # a trace: the frames of its Python, innermost first
         return next((p for p in places if not _is_library(p[0])), ("", 0))
@@ -117,6 +122,8 @@ def _is_library(file: str) -> bool:
     return any(part in file for part in _LIBRARIES)
 
 
+#: Of what torch shows of a place, in characters: it underlines as many as the archive says.
+_LONGEST = 1 << 20
 _TRACED = re.compile(r"^(\S[^\n]*)\((\d+)\): ", re.MULTILINE)
 _PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 _LIBRARIES = ("/torch/nn/", "/torch/functional.py", "/torch/_", "/torch/jit/")
