@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pytorch_to_mlx as p2m
+from pytorch_to_mlx.codegen.merge import _calls_agree
 from pytorch_to_mlx.converted import Converted
 from tests.golden.compare import assert_same, run_torch
 
@@ -237,3 +241,13 @@ def test_zeros_to_write_into_are_each_modules_own() -> None:
     assert "def __call__(self, x: mx.array) -> mx.array" in converted.code
     x = torch.randn(5, 6)
     assert_same(converted(x), run_torch(module, x))
+
+
+@pytest.mark.parametrize("text, agrees", [("layer(x)", True), ("layer(x=x)", False)])
+def test_a_loop_over_other_modules_too(text: str, agrees: bool) -> None:
+    """Its one call stays as it is, so an argument that it names cannot get another name."""
+    statement: Any = ast.parse(text).body[0]
+    statement.value.paths = ["block.0", "block.1"]
+    bodies: list[Any] = [SimpleNamespace(body=[statement])]
+    renames = {"block.1": {"x": "h"}}
+    assert _calls_agree(bodies, renames, {"block.1": ["x"]}, ["h"]) is agrees

@@ -92,6 +92,17 @@ def test_limits_are_honoured() -> None:
     assert inputs.candidates({"size": 4, "min": 3, "max": 5}, 3) == [3, 5]
 
 
+def test_sizes_keep_to_the_conditions_of_the_source() -> None:
+    """The nearest above that fit, alone or with what is as large; none if none does."""
+    symbols: dict[str, Any] = {"H": {"size": 64, "min": 32}, "W": {"size": 64, "min": 32}}
+    changes = inputs.other_sizes(symbols, lambda c: all(v % 4 < 2 for v in c.values()))
+    assert changes == [[{"H": 32}, {"H": 68}], [{"W": 32}, {"W": 69}]]
+    tied = inputs.other_sizes(symbols, lambda c: len(c) == 2)
+    assert tied[0] == [{"H": 32}, {"H": 67}]
+    assert inputs.other_sizes(symbols, lambda c: False) == []
+    assert inputs.grown_sizes(symbols, lambda c: len(c) == 1) == {}
+
+
 def test_equal_sizes_move_together() -> None:
     symbols: dict[str, Any] = {"a": {"size": 5}, "b": {"size": 5}, "c": {"size": 2}}
     assert inputs.moved_together({"a": 7}, symbols) == {"a": 7, "b": 7}

@@ -82,8 +82,9 @@ def _merge(a: list[M], b: list[M], bodies: Sequence[Method], skeleton: Callable[
             m.init, m.methods = init, methods
         return False
     for call in _calls(bodies, renames):
-        path = call.__dict__["paths"][0]
-        _rewrite(call, old[path], renames[path], new)
+        paths = call.__dict__["paths"]
+        if all(path in renames for path in paths):
+            _rewrite(call, old[paths[0]], renames[paths[0]], new)
     return True
 
 
@@ -116,13 +117,20 @@ def _calls(bodies: Iterable[Method], renames: Renames) -> list[ast.Call]:
 def _calls_agree(
     bodies: Iterable[Method], renames: Renames, old: dict[str, list[str]], new: list[str]
 ) -> bool:
-    """Whether each call (one in a loop is of several modules) changes in one way, or not at all."""
+    """Whether each call (one in a loop is of several modules) changes in one way, or not at all.
+
+    One that is of other modules too stays as it is.
+    """
     for call in _calls(bodies, renames):
         ways: set[tuple[str, ...]] = set()
-        for path in call.__dict__["paths"]:
+        paths = call.__dict__["paths"]
+        for path in paths:
             way = tuple(renames[path][n] for n in old[path]) if path in renames else ()
             ways.add(() if way == tuple(new[: len(way)]) else way)
-        if len(ways) > 1:
+        named = [k.arg for k in call.keywords if k.arg is not None]
+        others = any(path not in renames for path in paths)
+        renamed = any(renames[p].get(n, n) != n for p in paths if p in renames for n in named)
+        if len(ways) > 1 or (others and renamed):
             return False
     return True
 

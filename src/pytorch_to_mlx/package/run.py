@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -164,10 +164,11 @@ class Package:
                             f"{where} is {size} but {seen[dim][1]} is {seen[dim][0]}; "
                             "they must be equal"
                         )
-        self._check_conditions({name: size for name, (size, _) in seen.items()})
+        if broken := self.broken_condition({name: size for name, (size, _) in seen.items()}):
+            raise InputError(broken, hint="convert again with example inputs of such sizes")
 
-    def _check_conditions(self, sizes: dict[str, int]) -> None:
-        """What the source's branches on sizes demand of several of them."""
+    def broken_condition(self, sizes: Mapping[str, int]) -> str | None:
+        """What the source's branches on sizes demand of them, where these do not fit."""
         for condition in self.config["dims"].get("conditions", ()):
             text, names = condition["holds"], names_in(condition["holds"])
             holds = compiled(text, names)
@@ -177,10 +178,8 @@ class Package:
                 given = ", ".join(f"{name} = {sizes[name]}" for name in names)
                 asked = condition.get("asked", "")
                 why = f" (the original goes another way at {asked})" if asked else ""
-                raise InputError(
-                    f"it must hold that {text}, but {given}{why}",
-                    hint="convert again with example inputs of such sizes",
-                )
+                return f"it must hold that {text}, but {given}{why}"
+        return None
 
     def _check_limits(self, where: str, size: int, symbol: str) -> None:
         limits = self.config["dims"].get("symbols", {}).get(symbol, {})

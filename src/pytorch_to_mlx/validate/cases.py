@@ -76,7 +76,7 @@ class Cases:
         """
         yield Step("given inputs", self.given, required=True)
         yield Step("random inputs", lambda: self.random("random inputs", {}, 1), required=True)
-        sizes, grown = draws.other_sizes(self.symbols), draws.grown_sizes(self.symbols)
+        sizes, grown = self._other_sizes()
         first: list[list[dict[str, int]]] = sizes
         if quick:
             first = [[grown]] if grown else [changes[-1:] for changes in sizes[-1:]]
@@ -90,6 +90,16 @@ class Cases:
             yield from self.edges()
             again = "more random inputs"
             yield Step(again, lambda: self.random(again, {}, 100))
+
+    def _other_sizes(self) -> tuple[list[list[dict[str, int]]], dict[str, int]]:
+        return (
+            draws.other_sizes(self.symbols, self._fits),
+            draws.grown_sizes(self.symbols, self._fits),
+        )
+
+    def _fits(self, change: Mapping[str, int]) -> bool:
+        """Whether the source takes the branches that it took at the example's sizes."""
+        return self.subject.package.broken_condition({**self.sizes, **change}) is None
 
     def _sized(
         self, changes: Sequence[Mapping[str, int]], stream: int, *, required: bool = False
@@ -153,7 +163,8 @@ class Cases:
     def resized(self, change: dict[str, int], stream: int) -> Case | None:
         """The case at other sizes: alone, else with equal sizes along, else not at all."""
         refusal = ""
-        for attempt in (change, draws.moved_together(change, self.symbols)):
+        attempts = [change, draws.moved_together(change, self.symbols)]
+        for attempt in [a for a in attempts if self._fits(a)] or [change]:
             case = self.random(f"sizes {_label(attempt)}", attempt, stream)
             try:
                 case.wanted = self.subject.run_source(case.calls)

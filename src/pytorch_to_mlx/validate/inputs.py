@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,30 +76,56 @@ def _evaluate(e: ast.expr, sizes: Mapping[str, int]) -> int:
 # -- sizes ------------------------------------------------------------------------------------
 
 
-def other_sizes(symbols: Mapping[str, Mapping[str, Any]]) -> list[list[dict[str, int]]]:
+#: How far above a wanted size one that fits is looked for, in steps.
+_NEAR = 64
+
+Fits = Callable[[Mapping[str, int]], bool]  # whether a change of sizes keeps to all conditions
+
+
+def _any(change: Mapping[str, int]) -> bool:
+    return True
+
+
+def other_sizes(
+    symbols: Mapping[str, Mapping[str, Any]], fits: Fits = _any
+) -> list[list[dict[str, int]]]:
     """For every symbol two other sizes, the smaller first (the least allowed one, mostly 1, unless
     the example has it), each as the size that changes."""
-    found = (
-        [{name: v} for v in sorted(candidates(info, 3 + 2 * i)[:2])]
-        for i, (name, info) in enumerate(symbols.items())
-    )
+    found = ([{n: v} for v in sorted(sizes[:2])] for n, sizes in _choices(symbols, fits).items())
     return [changes for changes in found if changes]
 
 
-def grown_sizes(symbols: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+def grown_sizes(symbols: Mapping[str, Mapping[str, Any]], fits: Fits = _any) -> dict[str, int]:
     """Sizes of which all differ from the example's; empty for a single symbol."""
-    values = {name: candidates(info, 3 + 2 * i) for i, (name, info) in enumerate(symbols.items())}
-    grown = {name: v[-1] for name, v in values.items() if v}
-    return grown if len(grown) > 1 else {}
+    grown = {name: v[-1] for name, v in _choices(symbols, fits).items() if v}
+    return grown if len(grown) > 1 and fits(grown) else {}
 
 
-def candidates(info: Mapping[str, Any], step: int) -> list[int]:
-    """Other sizes than the example's: the least allowed, one above, one more."""
+def _choices(symbols: Mapping[str, Mapping[str, Any]], fits: Fits) -> dict[str, list[int]]:
+    """Sizes that each symbol may take alone, or with those of equal size along."""
+
+    def may_be(name: str, value: int) -> bool:
+        change = {name: value}
+        return fits(change) or fits(moved_together(change, symbols))
+
+    return {
+        name: candidates(info, 3 + 2 * i, partial(may_be, name))
+        for i, (name, info) in enumerate(symbols.items())
+    }
+
+
+def candidates(
+    info: Mapping[str, Any], step: int, fits: Callable[[int], bool] = lambda v: True
+) -> list[int]:
+    """Other sizes than the example's: the least allowed, one above, one more; each the nearest one
+    above that fits.
+    """
     size, multiple = int(info["size"]), int(info.get("multiple_of") or 1)
     low, high = int(info.get("min") or 1), info.get("max")
     least = max(multiple, -(-low // multiple) * multiple)
     wanted = [least, size + step * multiple, size - multiple, size + multiple, size + 7 * multiple]
-    found = dict.fromkeys(wanted)
+    above = ((v + k * multiple for k in range(_NEAR)) for v in wanted)
+    found = dict.fromkeys(next(filter(fits, near), size) for near in above)
     return [v for v in found if v != size and v >= least and (high is None or v <= int(high))][:3]
 
 
