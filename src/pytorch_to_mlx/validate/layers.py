@@ -51,14 +51,14 @@ class _Rows:
     """Compares each module's output as the original computes it, so that few are kept at a time."""
 
     def __init__(
-        self, recorded: dict[str, np.ndarray], classes: dict[str, str], tolerance: float
+        self, recorded: dict[str, list[np.ndarray]], classes: dict[str, str], tolerance: float
     ) -> None:
         self.recorded = recorded
         self.classes = classes
         self.tolerance = tolerance
         self.rows: dict[str, tuple[float, float] | None] = {}
         # Rows beyond the tolerance, and for how many outputs more theirs may be a later one's.
-        self.waiting: dict[str, tuple[np.ndarray, int]] = {}
+        self.waiting: dict[str, tuple[list[np.ndarray], int]] = {}
 
     def add(self, paths: Sequence[str], value: np.ndarray | None) -> None:
         """One value of the original, the output of some modules; it need not be kept. Of several
@@ -69,15 +69,15 @@ class _Rows:
                 self._try(row, early, reach, value)
             if path in self.recorded:
                 got = self.recorded.pop(path)
-                self.rows[path] = found = difference(value, got)
+                self.rows[path] = found = _nearest(value, got)
                 if found is None or found[1] > self.tolerance:
                     self.waiting[path] = (got, FUSED_REACH)
             elif path in self.rows:
                 self.rows[path] = self.rows.pop(path)  # where its last output is
 
-    def _try(self, row: str, got: np.ndarray, reach: int, value: np.ndarray | None) -> None:
+    def _try(self, row: str, got: list[np.ndarray], reach: int, value: np.ndarray | None) -> None:
         """Whether a module that was fused into a later one has that one's output."""
-        later = difference(value, got)
+        later = _nearest(value, got)
         best = min([d for d in (self.rows[row], later) if d is not None], default=None)
         if best is not None and best[1] <= self.tolerance:
             self.rows[row] = best
@@ -97,22 +97,22 @@ class _Rows:
 # -- the package's side -----------------------------------------------------------------------
 
 
-def record_modules(subject: Subject) -> dict[str, np.ndarray]:
-    """The first output of each submodule on one call, by source path.
+def record_modules(subject: Subject) -> dict[str, list[np.ndarray]]:
+    """The outputs of each submodule on one call, by source path.
 
     Raises:
         PackageFailed: the package does not run.
     """
     names = {emitted: source for source, emitted in subject.package.config["module_map"].items()}
-    found: dict[str, mx.array] = {}
+    found: dict[str, list[mx.array]] = {}
     with recording(subject.package.model, found):
         subject.run_package([subject.examples])
-    return {names.get(p, p): mlx_array(v).values for p, v in found.items()}
+    return {names.get(p, p): [mlx_array(v).values for v in vs] for p, vs in found.items()}
 
 
 @contextmanager
-def recording(model: nn.Module, found: dict[str, mx.array]) -> Iterator[None]:
-    """Within, submodules put the (first array of the) result of their first call into ``found``."""
+def recording(model: nn.Module, found: dict[str, list[mx.array]]) -> Iterator[None]:
+    """Within, submodules put the arrays that their first call gives into ``found``."""
     originals: list[tuple[nn.Module, type]] = []
     try:
         for path, module in model.named_modules():
@@ -125,18 +125,26 @@ def recording(model: nn.Module, found: dict[str, mx.array]) -> Iterator[None]:
             module.__class__ = cls
 
 
-def _recorder(cls: type, path: str, found: dict[str, mx.array]) -> type:
+def _recorder(cls: type, path: str, found: dict[str, list[mx.array]]) -> type:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         out = cls.__call__(self, *args, **kwargs)
-        first = out[0] if isinstance(out, (tuple, list)) and out else out
-        if isinstance(first, mx.array):
-            found.setdefault(path, first)
+        several = out if isinstance(out, (tuple, list)) else [out]
+        if arrays := [v for v in several if isinstance(v, mx.array)]:
+            found.setdefault(path, arrays)
         return out
 
     return type(cls.__name__, (cls,), {"__call__": call})
 
 
 # -- comparing --------------------------------------------------------------------------------
+
+
+def _nearest(want: np.ndarray | None, given: Sequence[np.ndarray]) -> tuple[float, float] | None:
+    """The difference from the output that is nearest: the package may give them in another order,
+    or only those that are read.
+    """
+    found = [difference(want, got) for got in given]
+    return min((d for d in found if d is not None), default=None)
 
 
 def difference(want: np.ndarray | None, got: np.ndarray) -> tuple[float, float] | None:
