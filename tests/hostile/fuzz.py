@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,7 +80,7 @@ def replayed(target: str, files: Sequence[Path]) -> list[str]:
             words = ["convert", "--input", str(model), "--output", str(out), "--quiet"]
             words += _examples(target, file.read_bytes(), Path(place))
             command = [sys.executable, "-m", "pytorch_to_mlx", *words]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, check=False, timeout=600)
             if done.returncode not in ENDS:
                 wrong.append(f"{file}: the conversion ended with {done.returncode}")
             elif done.returncode and out.exists():
@@ -90,18 +89,14 @@ def replayed(target: str, files: Sequence[Path]) -> list[str]:
 
 
 def _examples(target: str, data: bytes, folder: Path) -> list[str]:
-    """The inputs at which the fuzzer ran the file."""
+    """The inputs at which the fuzzer ran the file; it loads none whose inputs cannot be told."""
     if target != "torchscript":
         return []
     import torch
 
     from tests.hostile.script_cases import inputs_of
 
-    try:
-        inputs = inputs_of(data)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return []
-    torch.save(inputs, folder / "inputs.pt")
+    torch.save(inputs_of(data), folder / "inputs.pt")
     return ["--args", str(folder / "inputs.pt")]
 
 

@@ -114,6 +114,19 @@ def _forked(data: bytes) -> tuple[list[str], int, str]:
     return stages_.split(), os.waitstatus_to_exitcode(status), text
 
 
+def test_files_kept_of_crashes_are_converted_or_refused(tmp_path: Path) -> None:
+    """What the fuzzer does with a file that ended its process; an end of another kind is told."""
+    parts = script_cases.members(script_cases.seeds()[0])
+    good, bad = tmp_path / "crash_1", tmp_path / "crash_2"
+    good.write_bytes(script_cases.packed(parts))
+    code = {n: b"(" * 100_000 for n in parts if n.endswith(".py")}
+    bad.write_bytes(script_cases.packed({**parts, **code}))
+    assert fuzz.replayed("torchscript", [good, bad]) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuzz, "ENDS", (2,))
+        assert fuzz.replayed("torchscript", [good, bad]) == [f"{good}: the conversion ended with 0"]
+
+
 @pytest.mark.parametrize("target", fuzz.TARGETS)
 def test_guided_by_coverage(target: str, tmp_path: Path, record_property: Any) -> None:
     """A short run, the same every time, of what ``make fuzz`` runs for long."""
