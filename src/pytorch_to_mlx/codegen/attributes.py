@@ -21,9 +21,10 @@ class Attributes:
         self.sequences = set(homes.sequences)
         self.children: dict[str, list[str]] = defaultdict(list)
         order = {path: i for i, path in enumerate([*graph.classes, *graph.params])}
+        spans = _spans(order)
         paths = sorted(
             set(homes.layers) | set(homes.plain) | {p for p in region_paths if p},
-            key=lambda p: (order.get(p, self._first(p, homes, order)), p),
+            key=lambda p: (order[p] if p in order else _first(p, homes, order, spans), p),
         )
         for path in paths:
             self._add(path)
@@ -32,18 +33,6 @@ class Attributes:
             self.sequences.add("")  # a container by itself
         for path in list(self.children):
             self._name_children(path)
-
-    def _first(self, path: str, homes: Homes, order: dict[str, int]) -> int:
-        """Position of a path that is no source module: that of its first weight."""
-        if path in homes.layers:
-            sources = [s for p in homes.layers[path].params.values() for s in (p.path, *p.sources)]
-            if sources:
-                return min((order[s] for s in sources if s in order), default=len(order))
-            path = path.rpartition(".")[0]
-            return max(
-                (i for p, i in order.items() if p.startswith(path + ".")), default=len(order)
-            )
-        return min((i for p, i in order.items() if p.startswith(path + ".")), default=len(order))
 
     def _add(self, path: str) -> None:
         while path:
@@ -80,3 +69,26 @@ class Attributes:
     def target(self, path: str) -> str:
         """The dotted name in the emitted package (``layers.0.weight``)."""
         return ".".join(str(p) for p in self.chain(path))
+
+
+def _spans(order: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """The first and the last position of what is inside each path."""
+    spans: dict[str, tuple[int, int]] = {}
+    for path, i in order.items():
+        while path := parent(path):
+            low, high = spans.get(path, (i, i))
+            spans[path] = min(low, i), max(high, i)
+    return spans
+
+
+def _first(
+    path: str, homes: Homes, order: dict[str, int], spans: dict[str, tuple[int, int]]
+) -> int:
+    """Position of a path that is no source module: that of its first weight."""
+    last = len(order)
+    if path not in homes.layers:
+        return spans.get(path, (last, last))[0]
+    sources = [s for p in homes.layers[path].params.values() for s in (p.path, *p.sources)]
+    if sources:
+        return min((order[s] for s in sources if s in order), default=last)
+    return spans.get(parent(path), (last, last))[1]

@@ -33,9 +33,10 @@ class _Run:
 def fold_loops(body: list[ast.stmt]) -> list[ast.stmt]:
     """The body with every foldable run of at least two iterations as a loop."""
     out: list[ast.stmt] = []
+    indices = [_list_index(s) for s in body]
     at = 0
     while at < len(body):
-        run = _find_run(body, at)
+        run = _find_run(body, indices, at)
         if run is None:
             out.append(body[at])
             at += 1
@@ -142,24 +143,29 @@ def _same_end(part: list[ast.stmt], last: ast.Return) -> bool:
     return made and not (isinstance(last.value, ast.Name) and len(part) == 1)
 
 
-def _find_run(body: list[ast.stmt], start: int) -> _Run | None:
+def _find_run(body: list[ast.stmt], indices: list[int | None], start: int) -> _Run | None:
     best: _Run | None = None
     for period in range(1, min(_MAX_PERIOD, (len(body) - start) // 2) + 1):
-        run = _run_of(body, start, period)
+        run = _run_of(body, indices, start, period)
         if run and (best is None or run.count * run.period > best.count * best.period):
             best = run
     return best
 
 
-def _run_of(body: list[ast.stmt], start: int, period: int) -> _Run | None:
+def _run_of(
+    body: list[ast.stmt], indices: list[int | None], start: int, period: int
+) -> _Run | None:
+    """The iterations of ``period`` statements each from ``start``; ``indices`` are the list indices
+    that the statements mention first.
+    """
     first = body[start : start + period]
-    first_index = _list_index(first)
+    first_index = _first(indices[start : start + period])
     if first_index is None or not all(isinstance(s, ast.Assign) for s in first):
         return None
     if start + 2 * period > len(body):
         return None
     second = body[start + period : start + 2 * period]
-    if _list_index(second) != first_index + 1:
+    if _first(indices[start + period : start + 2 * period]) != first_index + 1:
         return None
     model = [_skeleton(s, first_index + 1) for s in second]
     renamed = _match_first(first, second, model, first_index)
@@ -226,15 +232,23 @@ def _list_items(statement: ast.AST) -> list[ast.Subscript]:
         and isinstance(n.slice, ast.Constant)
         and isinstance(n.slice.value, int)
         and isinstance(n.value, ast.Attribute)
-        and ast.unparse(n.value).startswith("self.")
+        and _of_self(n.value)
     ]
 
 
-def _list_index(block: list[ast.stmt]) -> int | None:
-    for statement in block:
-        for item in _list_items(statement):
-            return item.slice.value  # type: ignore[attr-defined]
-    return None
+def _of_self(value: ast.expr) -> bool:
+    while isinstance(value, (ast.Attribute, ast.Subscript, ast.Call)):
+        value = value.func if isinstance(value, ast.Call) else value.value
+    return isinstance(value, ast.Name) and value.id == "self"
+
+
+def _list_index(statement: ast.stmt) -> int | None:
+    items = _list_items(statement)
+    return items[0].slice.value if items else None  # type: ignore[attr-defined]
+
+
+def _first(indices: list[int | None]) -> int | None:
+    return next((i for i in indices if i is not None), None)
 
 
 def _skeleton(statement: ast.stmt, index: int) -> str:

@@ -28,6 +28,7 @@ from pytorch_to_mlx.codegen.queries import (
     given_back,
     last_node,
     occurrences,
+    positions_of_uses,
     width,
 )
 from pytorch_to_mlx.codegen.regions import Item, Region
@@ -69,6 +70,7 @@ class MethodWriter:
         self.asked = asked_sizes(region.nodes())
         self.given_back = given_back(context.graph, region) if self.is_root else region.outputs
         self.counts = self._count_uses()
+        self.used_at = positions_of_uses(region)
 
     # -- values ------------------------------------------------------------------------------------
 
@@ -268,11 +270,8 @@ class MethodWriter:
         return width(expression) <= MAX_WIDTH and complexity(expression) <= MAX_CALLS
 
     def _user(self, value: Value, at: int) -> Item | None:
-        for item in self.region.items[at + 1 :]:
-            used = item.inputs if isinstance(item, Region) else item.inputs()
-            if value in used:
-                return item
-        return None
+        later = next((i for i in self.used_at.get(value, ()) if i > at), None)
+        return None if later is None else self.region.items[later]
 
     def _first_argument_of_list_element(self, user: Item, value: Value) -> bool:
         """Whether the user is ``self.layers[i](value)``: kept apart so that the calls fold into a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -52,6 +53,15 @@ def in_order(node: ast.AST) -> Iterator[ast.AST]:
     yield node
     for child in ast.iter_child_nodes(node):
         yield from in_order(child)
+
+
+def positions_of_uses(region: Region) -> dict[Value, list[int]]:
+    """For every value that a region's items use, where in the region those are."""
+    found: dict[Value, list[int]] = defaultdict(list)
+    for i, item in enumerate(region.items):
+        for value in dict.fromkeys(item.inputs if isinstance(item, Region) else item.inputs()):
+            found[value].append(i)
+    return found
 
 
 def last_node(region: Region) -> Node | None:

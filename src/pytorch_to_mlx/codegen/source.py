@@ -190,6 +190,7 @@ def _constructor(
 def _buffers(code: ClassCode, graph: Graph) -> list[str]:
     """Attributes of a class that are no trainable parameters."""
     path = code.instances[0].path
+    inner = {leaf(p.path): p for p in graph.params.values() if p.path.rpartition(".")[0] == path}
     names = []
     for s in code.instances[0].init:
         if (
@@ -198,12 +199,7 @@ def _buffers(code: ClassCode, graph: Graph) -> list[str]:
             and ast.unparse(s.value.func) == "mx.zeros"
         ):
             attr = s.targets[0].attr  # type: ignore[attr-defined]
-            matches = [
-                p
-                for p in graph.params.values()
-                if p.path.rpartition(".")[0] == path and leaf(p.path) == attr
-            ]
-            if matches and matches[0].kind != "parameter":
+            if attr in inner and inner[attr].kind != "parameter":
                 names.append(attr)
     return names
 

@@ -365,8 +365,9 @@ class Graph:
         return {p.value: p for p in self.params.values()}
 
     def insert_before(self, anchor: Node, new: Iterable[Node]) -> None:
-        at = self.nodes.index(anchor)
-        self.nodes[at:at] = list(new)
+        if added := list(new):
+            at = self.nodes.index(anchor)
+            self.nodes[at:at] = added
 
     def replace(self, old: Value, new: Arg) -> None:
         """Every use of ``old`` (in subgraphs too) becomes a use of ``new``."""

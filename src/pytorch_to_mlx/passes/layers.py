@@ -15,6 +15,7 @@ linear call with an embedding's weight becomes that embedding's ``as_linear``.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -36,12 +37,15 @@ def run(graph: Graph, report: PassReport) -> None:
     weights = set(graph.param_of())
     _split_shared_biases(graph, weights)
     planned = _planned(graph, weights)
-    sets = {frozenset(plan[3].values()) for *_, plan in planned}
+    sets: dict[Value, set[frozenset[Value]]] = defaultdict(set)  # by each weight in them
+    for *_, plan in planned:
+        for value in (held := frozenset(plan[3].values())):
+            sets[value].add(held)
     made: dict[tuple[Value, ...], tuple[str, dict[str, Any]]] = {}
     for owner, node, plan in planned:
         target, args, config, params, method = plan
         key = tuple(params.values())
-        if key and target != "nn.Embedding" and any(frozenset(key) < other for other in sets):
+        if key and target != "nn.Embedding" and _held_by_more(key, sets[key[0]]):
             report.refuse(node, "another layer holds these weights and more")
             continue
         if key and made.setdefault(key, (target, config)) != (target, config):
@@ -50,6 +54,10 @@ def run(graph: Graph, report: PassReport) -> None:
         _replace(owner, node, target, args, config, params, method)
         report.applied += 1
     _tie_embeddings(graph, report)
+
+
+def _held_by_more(key: tuple[Value, ...], sets: set[frozenset[Value]]) -> bool:
+    return any(frozenset(key) < other for other in sets)
 
 
 def _planned(graph: Graph, weights: set[Value]) -> list[tuple[Graph, Node, Plan]]:

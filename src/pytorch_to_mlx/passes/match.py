@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pytorch_to_mlx.errors import LoweringError
@@ -161,7 +161,15 @@ def over_last_axis(node: Node, *, keepdims: bool) -> bool:
     return axes == (rank - 1,) and bool(argument(node, 2, "keepdims", False)) == keepdims
 
 
-def weight_only(value: Any, params: set[Value]) -> bool:
+class Weights(set[Value]):
+    """The values of weights; ``computed`` are those found to depend on more than weights."""
+
+    def __init__(self, values: Iterable[Value] = ()) -> None:
+        super().__init__(values)
+        self.computed: set[Value] = set()
+
+
+def weight_only(value: Any, weights: Weights) -> bool:
     """Whether a value is a weight or computed from weights and constants alone."""
     stack, seen = [value], set()
     found = False
@@ -172,23 +180,31 @@ def weight_only(value: Any, params: set[Value]) -> bool:
         if v in seen:
             continue
         seen.add(v)
-        if v in params:
+        if v in weights:
             found = True
-        elif (
-            v.node is None
-            or v.node.subgraphs
-            or v.node.symbols()
-            or v.node.target.startswith(("mx.random", "host"))
-        ):
+        elif v in weights.computed or _own_source(v):
+            weights.computed.add(value)  # or each look walks the whole graph before it
             return False
         else:
+            assert v.node is not None
             stack.extend(iter_values((v.node.args, v.node.kwargs, v.node.params)))
     return found
 
 
-def weights_of(root: Graph) -> set[Value]:
+def _own_source(value: Value) -> bool:
+    """Whether a value comes from more than its node's arrays: an input, a size, a random draw."""
+    node = value.node
+    return (
+        node is None
+        or bool(node.subgraphs)
+        or bool(node.symbols())
+        or node.target.startswith(("mx.random", "host"))
+    )
+
+
+def weights_of(root: Graph) -> Weights:
     """The values of weights, without the buffers that the model changes."""
-    return {p.value for path, p in root.params.items() if path not in root.states}
+    return Weights(p.value for path, p in root.params.items() if path not in root.states)
 
 
 def keeps_result(user: Node, old: Value, new: Any) -> bool:

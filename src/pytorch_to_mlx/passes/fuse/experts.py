@@ -35,6 +35,7 @@ from pytorch_to_mlx.passes import evaluate
 from pytorch_to_mlx.passes.base import PassReport
 from pytorch_to_mlx.passes.clean.views import permutation
 from pytorch_to_mlx.passes.match import (
+    Weights,
     apply,
     argument,
     is_array,
@@ -184,7 +185,7 @@ def _uncast(value: Any) -> Any:
 # -- which weights, which experts ----------------------------------------------------------------
 
 
-def _picked(stack: Any, weights: set[Value]) -> tuple[Value, Value] | None:
+def _picked(stack: Any, weights: Weights) -> tuple[Value, Value] | None:
     """The weights [E, I, O] and the experts [S] of ``weights[experts]``, transposed or not."""
     turned = produced_by(stack, "mx.transpose")
     if turned is not None and permutation(turned) != (0, 2, 1):
