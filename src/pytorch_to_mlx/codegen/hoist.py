@@ -14,6 +14,7 @@ Result, where all blocks are of one kind and the table belongs to the model::
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
@@ -53,6 +54,7 @@ def hoist_shared(
     The value must be used by a sibling of its module (one of the same class), which takes it as an
     argument; and its module must have something else to do.
     """
+    size = Counter(f for fs in frames.values() for f in set(fs))
     for node in reversed(graph.nodes):
         if node.target == "return" or len(frames[node]) < 2:
             continue
@@ -62,12 +64,12 @@ def hoist_shared(
         if not any(_is_sibling(module, frames[u]) for u in outside):
             continue
         moved = _slice(node, module, frames)
-        rest = [n for n, fs in frames.items() if module in fs and n not in moved]
         depth = min(_shared(frames[node], frames[u]) for u in outside)
-        if not rest or not depth or not _independent(moved, graph, frames, depth):
+        if size[module] == len(moved) or not depth or not _independent(moved, graph, frames, depth):
             continue
         if _move_weights(moved, graph, layer_of, layers, plain, frames[node][depth - 1].path):
             for n in moved:
+                size.subtract(set(frames[n][depth:]) - set(frames[n][:depth]))
                 frames[n] = frames[n][:depth]
 
 

@@ -75,6 +75,15 @@ def is_ancestor(path: str, of: str, *, strict: bool = True) -> bool:
     return path == "" or of.startswith(path + ".")
 
 
+def ancestors(path: str) -> list[str]:
+    """The modules that contain ``path``, from the nearest to the root (``""``)."""
+    found = []
+    while path:
+        path = parent(path)
+        found.append(path)
+    return found
+
+
 def find_homes(graph: Graph, containers: Containers) -> Homes:
     """Places layers and calls; ``containers`` are those that shall be kept as modules."""
     param_of = graph.param_of()
@@ -314,10 +323,11 @@ def _dissolve(
     sequences = {p for p in lists & kept if any(is_ancestor(p, w) for w in weights)}
     lists -= sequences
     size = Counter(f.key for fs in frames.values() for f in fs)
+    holding = {a for w in weights for a in (w, *ancestors(w))}
     drop = set()
     for fs in frames.values():
         for f in fs[1:]:
-            bare = not any(is_ancestor(f.path, w, strict=False) for w in weights)
+            bare = f.path not in holding
             small = bare and size[f.key] <= INLINE_CALLS and f.path not in sequences
             if f.path in lists or small:
                 drop.add(f.key)

@@ -62,7 +62,7 @@ class Sequences:
     def __init__(self, graph: Graph) -> None:
         called = {f.path for n in graph.nodes for f in n.scope[1:]}
         inside = called | {parent(p.path) for p in graph.params.values()}
-        self.paths = {p for p in called if any(_is_element(o, p) for o in inside)}
+        self.paths = called & {parent(p) for p in inside if _is_element(p, parent(p))}
         self._outside: dict[Node, str] = {}  # calls that left a container
         kept = [n for n in graph.nodes if n.target not in VIEWS]  # layout has moved these
         self._calls = Counter(f.key for n in kept for f in n.scope)

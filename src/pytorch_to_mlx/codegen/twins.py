@@ -19,9 +19,12 @@ def twin_paths(
 ) -> dict[tuple[str, ...], str]:
     """Paths of such layers, by those of their weights."""
     found: dict[tuple[str, ...], str] = {}
+    holding = {other.rpartition(".")[0] for other, own in owned.items() if own}
+    while inner := {path.rpartition(".")[0] for path in holding} - holding:
+        holding |= inner
     for node in nodes:
         params = [param_of[v] for v in node.params.values()]
-        module = _twin_of(params, owned)
+        module = _twin_of(params, owned, holding)
         if module:
             kind = node.target.rpartition(".")[2].lower()
             tables = any(n.target == "nn.Embedding" and _has(n, module, param_of) for n in nodes)
@@ -34,15 +37,17 @@ def _has(node: Node, module: str, param_of: Mapping[Value, Param]) -> bool:
     return any(param_of[v].path.rpartition(".")[0] == module for v in node.params.values())
 
 
-def _twin_of(params: list[Param], owned: Mapping[str, set[str]]) -> str:
-    """The module all of whose weights these are another form of."""
+def _twin_of(params: list[Param], owned: Mapping[str, set[str]], holding: set[str]) -> str:
+    """The module all of whose weights these are another form of; not one that is ``holding``
+    others.
+    """
     modules = {p.path.rpartition(".")[0] for p in params}
     if len(modules) != 1:
         return ""
     (module,) = modules
     if not module or module.rpartition(".")[2].isdigit():
         return ""
-    if any(other.startswith(module + ".") for other in owned if owned[other]):
+    if module in holding:
         return ""
     for p in params:
         form = re.fullmatch(r"(.+)_\d+", p.path.rpartition(".")[2])
