@@ -107,6 +107,29 @@ def test_parameter_written_in_forward():
         capture_module(Writes(), (torch.randn(2, 3),))
 
 
+def test_parameter_prepared_by_the_first_call():
+    class M(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.full((3,), 8.0))
+            self.ready = False
+
+        def forward(self, x):
+            if not self.ready:
+                with torch.no_grad():
+                    self.w.div_(4)
+            self.ready = True
+            return x * self.w
+
+    module = M().eval()
+    captured = capture_module(module, (torch.ones(2, 3),))
+    assert any("first call changes the parameter w" in w for w in captured.warnings)
+    assert module.ready
+    assert module.w.tolist() == [2.0] * 3
+    assert not module._forward_hooks
+    assert torch.equal(module(torch.ones(2, 3)), torch.full((2, 3), 2.0))
+
+
 def test_module_is_restored_when_export_fails():
     class Fails(models.AttributeCell):
         def forward(self, x):

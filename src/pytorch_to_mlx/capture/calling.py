@@ -43,7 +43,7 @@ class Calls:
 
     def _first_call(self) -> None:
         """Calls the model as given: it must work, and shows what outputs it has."""
-        self.outputs = self._call_once()
+        self.outputs = self._call_once(prepares=True)
         options = inspect.signature(self.module.forward).parameters
         cached = [c for c in self.outputs.dropped.values() if c.endswith("Cache")]
         if cached and "use_cache" in options and not self.arguments.kwargs.get("use_cache"):
@@ -67,7 +67,7 @@ class Calls:
             now.args, kwargs, [*now.names, (name, None)], [*now.rebuilds, None], now.own_keys
         )
 
-    def _call_once(self) -> Outputs:
+    def _call_once(self, *, prepares: bool = False) -> Outputs:
         arguments = Example(self.arguments).resized({})
         start = time.perf_counter()
         with plain_interface(self.module, arguments) as outputs:
@@ -85,7 +85,13 @@ class Calls:
                     hint="Give inputs that the PyTorch model accepts",
                 ) from error
             finally:
-                self.snapshot.restore()
+                if not (written := prepares and self.snapshot.changed_parameters()):
+                    self.snapshot.restore()
+        if written:
+            # Some models prepare their parameters once (RWKV scales them down). Put back without
+            # them, the model would do it again at its next call: it stays as this call left it.
+            self.snapshot.retake(self.module)
+            self.warnings.append(f"the first call changes the parameter {written[0]}; it stays so")
         return outputs
 
     def flat_call(self, variation: int = 0) -> list[Any]:

@@ -21,10 +21,14 @@ class Snapshot:
 
     def __init__(self, module: nn.Module) -> None:
         self.fast_path = False  # whether nn.TransformerEncoder's was on before
+        self.retake(module)
+
+    def retake(self, module: nn.Module) -> None:
+        """Remembers the module as it is now instead."""
         self.modules = list(module.named_modules())
         self.attributes = [dict(sub.__dict__) for _, sub in self.modules]
         self.containers: list[tuple[Any, Any]] = []
-        self.tensors: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.tensors: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # by identity: value, copy
         parameters = {id(p) for p in module.parameters()}
         for _, sub in self.modules:
             for name, value in sub.__dict__.items():

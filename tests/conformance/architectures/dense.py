@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import transformers
 
 from tests.conformance.architectures.case import Case, architecture, made
@@ -108,7 +110,8 @@ def rt_detr() -> Case:
         decoder_in_channels=[32, 32, 32], decoder_ffn_dim=48, decoder_layers=2,
         decoder_attention_heads=4, num_denoising=0, num_labels=7,
     )  # fmt: skip
-    return of_any_size(made("RTDetrForObjectDetection", config), (64, 32, 128), (96, 64, 160))
+    module = made("RTDetrForObjectDetection", config)
+    return replace(of_any_size(module, (64, 32, 128), (96, 64, 160)), gain=2.0)
 
 
 @architecture("vision")
