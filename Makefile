@@ -73,6 +73,7 @@ coverage: $(STAMP)
 # The rows of docs/performance.md for this machine's CPU, which nothing else should keep busy.
 performance-cpu: $(STAMP)
 	$(BIN)/python -m benchmarks.run --preset cpu --out benchmarks/results/cpu.json --machine "$(MACHINE)"
+	$(BIN)/python -m benchmarks.llama_conversion --out benchmarks/results/llama-conversion.json --machine "$(MACHINE)"
 	$(BIN)/python -m benchmarks.variants --small --out benchmarks/results/cpu-variants.json
 	$(BIN)/python benchmarks/table.py
 

@@ -34,8 +34,23 @@ def page() -> str:
     parts = [(ROOT / "performance.head.md").read_text(encoding="utf-8").rstrip()]
     for file in sorted(RESULTS.glob("*.json"), key=lambda f: ("variants" in f.stem, f.stem)):
         data = json.loads(file.read_text(encoding="utf-8"))
-        parts.append(_variants(file.stem, data) if "models" not in data else _machine(data))
+        if "conversion" in data:
+            parts.append(_conversion(data))
+        else:
+            parts.append(_variants(file.stem, data) if "models" not in data else _machine(data))
     return "\n\n".join(parts) + "\n"
+
+
+def _conversion(data: dict[str, Any]) -> str:
+    facts, bounds = data["conversion"], data["conversion"]["bounds"]
+    stages = ", ".join(f"{name} {s:.0f} s" for name, s in facts["stages"].items() if s >= 1)
+    return (
+        f"## Converting {facts['title']}, {facts['dtype']} ({data['machine']})\n\n"
+        f"{facts['weight_bytes'] / 1e9:.2f} GB of weights, golden outputs included: "
+        f"**{facts['seconds']:.0f} s** (at most {bounds['seconds']:.0f}), peak memory of the whole "
+        f"process **{facts['peak']:.2f} ×** the weights (at most {bounds['peak']:.1f}; the source "
+        f"module is 1 of them). Stages: {stages}."
+    )
 
 
 # -- one machine -----------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 import pytest
+import torch
 
+import pytorch_to_mlx as p2m
 from pytorch_to_mlx.graph import Frame, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes.clean import cse, dead_code, identity, views
@@ -125,6 +127,21 @@ def test_cse_tells_numbers_apart_and_leaves_random_calls():
 
     graph = build(fn, F32)
     assert run_pass(graph, cse.run).applied == 0
+
+
+def test_cse_leaves_calls_that_count():
+    """Each has its own name for what it finds, and what follows is written with that name."""
+
+    class M(torch.nn.Module):
+        def forward(self, x):
+            first, second = torch.nonzero(x > 0), torch.nonzero(x > 0)
+            return first.sum(0), second + first.shape[0], torch.unique(x) * 2, torch.unique(x) + 1
+
+    module = M()
+    converted = p2m.convert(module, (torch.tensor([1.0, -1.0, 2.0, 2.0, 0.0]),))
+    other = torch.tensor([3.0, -1.0, 3.0, 0.5, 4.0, -2.0])
+    for got, want in zip(converted(other), module(other), strict=True):
+        np.testing.assert_array_equal(np.array(got), want.numpy())
 
 
 def test_views_merge():

@@ -5,9 +5,9 @@ Given::
     %1 = mx.arange(T)    # layers.0
     %2 = mx.arange(T)    # layers.1
 
-Result: one ``mx.arange(T)`` in the scope that both share. Random calls, calls with subgraphs and
-layers that may hold state stay. A weight computation of each layer stays in its layer (its
-operands differ).
+Result: one ``mx.arange(T)`` in the scope that both share. Random calls, calls that count
+(``nonzero``), calls with subgraphs and layers that may hold state stay. A weight computation of
+each layer stays in its layer (its operands differ).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from pytorch_to_mlx.graph import Frame, Graph, Node, Value
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.passes.base import PassReport
-from pytorch_to_mlx.passes.match import graphs, substitute
+from pytorch_to_mlx.passes.match import graphs, may_be_equal, substitute
 
 _NEVER = (
     "mx.random",
@@ -42,7 +42,7 @@ def run(graph: Graph, report: PassReport) -> None:
                 continue
             key = (node.target, _key(node.args), _key(node.kwargs), _key(node.params))
             known = first.setdefault(key, node)
-            if known is node:
+            if known is node or not _same_sizes(node, known):
                 continue
             known.scope = _merged_scope(known, node)
             lines = {(n.origin.file, n.origin.line) for n in (known, node)}
@@ -56,6 +56,16 @@ def _mergeable(node: Node) -> bool:
     if node.target == RETURN or node.subgraphs or not node.outputs:
         return False
     return any(v.uses for v in node.outputs) and not node.target.startswith(_NEVER)
+
+
+def _same_sizes(node: Node, known: Node) -> bool:
+    """Whether the results have the same sizes: each call that counts (``nonzero``, ``unique``) has
+    a name of its own for what it finds, and what follows asks for that name.
+    """
+    pairs = zip(node.outputs, known.outputs, strict=True)
+    return all(
+        a.shape is None or b.shape is None or may_be_equal(a.shape, b.shape) for a, b in pairs
+    )
 
 
 def _merged_scope(known: Node, other: Node) -> tuple[Frame, ...]:
