@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.conversion import conversion_of
-from benchmarks.models import MODELS
+from benchmarks.models import PRESETS
 from pytorch_to_mlx.blas import load_blas
 
 #: What conversion must stay under: seconds, and peak memory in multiples of the weights' bytes.
@@ -23,7 +23,7 @@ BOUNDS = {"seconds": 120.0, "peak": 1.6}
 def measure() -> dict[str, Any]:
     """The facts of one conversion."""
     load_blas()
-    model = MODELS["full"]["llama"]()
+    model = PRESETS["full"]["llama-1b"]()
     module = model.module("cpu")
     with tempfile.TemporaryDirectory() as folder:
         _, facts, notes = conversion_of(model, module, Path(folder))

@@ -130,7 +130,7 @@ def script_steps(data: bytes, reached: Callable[[str], None], *, whole: bool = T
     from pytorch_to_mlx.errors import SourceError
     from pytorch_to_mlx.sources.archives import check_archive
     from pytorch_to_mlx.sources.kinds import TORCHSCRIPT, sniff
-    from pytorch_to_mlx.sources.torchscript.archive import short_storage
+    from pytorch_to_mlx.sources.torchscript.archive import damaged_part
     from pytorch_to_mlx.sources.torchscript.load import _load
     from pytorch_to_mlx.sources.torchscript.rebuild import rebuild
     from tests.hostile.script_cases import inputs_of
@@ -147,7 +147,7 @@ def script_steps(data: bytes, reached: Callable[[str], None], *, whole: bool = T
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise SourceError("a damaged archive") from error
         reached("unpacked")
-        if wrong := short_storage(path):
+        if wrong := damaged_part(path):
             raise SourceError(wrong)
         reached("read")
         try:

@@ -192,6 +192,18 @@ def test_flipped_bits_anywhere(good: bytes, tmp_path: Path) -> None:
     assert refused > 3
 
 
+def test_source_lines_outside_their_table(good: bytes, tmp_path: Path) -> None:
+    """torch follows the index of a quoted line wherever it points (found by fuzzing)."""
+    parts = script_cases.members(good)
+    name = _member(parts, ".debug_pkl")
+    wrong = parts[name].replace(b"](K\x01", b"](K\x7f")
+    assert wrong != parts[name]
+    path = tmp_path / "model.pt"
+    path.write_bytes(script_cases.packed({**parts, name: wrong}))
+    with pytest.raises(SourceError, match=r"source lines .* points outside its own table"):
+        p2m.convert(path, (torch.rand(2, 3, 4),))
+
+
 @pytest.mark.usefixtures("here")
 def test_names_of_modules_are_names(tmp_path: Path) -> None:
     """A class and a weight of another name in code and pickle alike."""

@@ -1,7 +1,7 @@
-"""What a TorchScript archive says of its tensors, checked before torch believes it.
+"""What a TorchScript archive says of its tensors and source lines, before torch believes it.
 
 torch reads as many numbers as the pickle names, whether or not the member that holds them is that
-long.
+long, and follows indices of quoted lines wherever they point.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def short_storage(path: Path) -> str:
+def damaged_part(path: Path) -> str:
     """What is wrong with the archive's pickles or tensors, in words; empty if nothing is."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -43,9 +43,27 @@ def short_storage(path: Path) -> str:
                     held = lengths.get(f"{root}/{part}/{key}", 0)
                     if held < needed:
                         return f"the tensor {part}/{key} has {held:,} of {needed:,} bytes"
+            for name in lengths:
+                if name.endswith(".debug_pkl") and not _lines_exist(archive, name):
+                    return f"its record of source lines {name} points outside its own table"
     except _DAMAGE as error:
         return f"its pickles cannot be read ({type(error).__name__})"
     return ""
+
+
+def _lines_exist(archive: zipfile.ZipFile, name: str) -> bool:
+    """Whether all lines that a record of source ranges quotes are in its table.
+
+    Its form since torch 1.10 is ``(marker, table, ((offset, ((lines, file, first), start, end),
+    tag), ...))``; torch follows ``lines`` without a look at the table's length.
+    """
+    with archive.open(name) as file:
+        record = _Lines(file).load()
+    if not (isinstance(record, tuple) and len(record) == 3 and isinstance(record[1], tuple)):
+        return True  # an older form, which holds the text itself
+    size = len(record[1])
+    lines = (entry[1][0][0] for entry in record[2])
+    return all(isinstance(i, int) and 0 <= i < size for quoted in lines for i in quoted)
 
 
 class _Inert:
@@ -65,6 +83,13 @@ class _Inert:
 
     def __hash__(self) -> int:
         return id(self)
+
+
+class _Lines(pickle.Unpickler):
+    """Reads what torch writes of source lines: plain tuples, and lists of integers."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return list if (module, name) == ("torch.jit._pickle", "build_intlist") else _Inert
 
 
 class _Reader(pickle.Unpickler):

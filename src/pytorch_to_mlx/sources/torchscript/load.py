@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytorch_to_mlx import memory
 from pytorch_to_mlx.errors import SourceError
-from pytorch_to_mlx.sources.torchscript.archive import short_storage
+from pytorch_to_mlx.sources.torchscript.archive import damaged_part
 from pytorch_to_mlx.sources.trial import attempt
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def trial(path: str, call: bytes, method: str) -> None:
     from pytorch_to_mlx.sources.factory import with_method
     from pytorch_to_mlx.sources.torchscript.rebuild import rebuild
 
-    if wrong := short_storage(Path(path)):
+    if wrong := damaged_part(Path(path)):
         raise _damaged(Path(path), wrong)
     module = with_method(rebuild(_load(Path(path))), method)
     args, kwargs = pickle.loads(call)  # of the parent's making
