@@ -25,4 +25,6 @@ def sorted_first(
 def axes_last(x: mx.array, axes: tuple[int, ...]) -> mx.array:
     """``x`` with these axes moved to the end, in the order they have in ``x``."""
     at = sorted(a % x.ndim for a in axes)
-    return x.transpose([i for i in range(x.ndim) if i not in at] + at)
+    moved = x.transpose([i for i in range(x.ndim) if i not in at] + at)
+    # MLX (0.32) on the CPU sums garbage, or for ever, over an empty axis of a transposed array.
+    return moved if x.size else mx.contiguous(moved)
