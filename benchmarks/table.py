@@ -46,10 +46,10 @@ def _conversion(data: dict[str, Any]) -> str:
     stages = ", ".join(f"{name} {s:.0f} s" for name, s in facts["stages"].items() if s >= 1)
     return (
         f"## Converting {facts['title']}, {facts['dtype']} ({data['machine']})\n\n"
-        f"{facts['weight_bytes'] / 1e9:.2f} GB of weights, golden outputs included: "
-        f"**{facts['seconds']:.0f} s** (at most {bounds['seconds']:.0f}), peak memory of the whole "
-        f"process **{facts['peak']:.2f} ×** the weights (at most {bounds['peak']:.1f}; the source "
-        f"module is 1 of them). Stages: {stages}."
+        f"{facts['weight_bytes'] / 1e9:.2f} GB of weights, an example of {facts['length']} tokens, "
+        f"golden outputs included: **{facts['seconds']:.0f} s** (at most {bounds['seconds']:.0f}), "
+        f"peak memory of the whole process **{facts['peak']:.2f} ×** the weights (at most "
+        f"{bounds['peak']:.1f}; the source module is 1 of them). Stages: {stages}."
     )
 
 
