@@ -24,6 +24,8 @@ POLL_S = 0.2
 def main() -> int:
     """Times all models, or serves one of them. 1 if a model was not timed."""
     args = _arguments()
+    # As MLX has it. Importing the converter turns it off, in this process and those it starts.
+    os.environ.setdefault("MLX_ENABLE_TF32", "1")
     if args.serve:
         return _serve(args)
     return _orchestrate(args)
@@ -56,7 +58,6 @@ def _arguments() -> argparse.Namespace:
 def _serve(args: argparse.Namespace) -> int:
     """Prepares a model, then does what each line of stdin asks; answers are files in a folder."""
     start = time.monotonic()
-    os.environ.setdefault("MLX_ENABLE_TF32", "1")  # as MLX has it; the converter turns it off
     from pytorch_to_mlx.blas import load_blas
 
     load_blas()
