@@ -178,6 +178,19 @@ def test_a_number_of_pieces_is_a_window_of_sizes() -> None:
     assert (found["min"], found["max"], found["bounded"]) == (9, 12, True)
 
 
+class Tail(nn.Module):
+    """Sound beside frames of 12 samples, the first four of which have none."""
+
+    def forward(self, sound: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+        return torch.stack([sound, frames[:, 4:].repeat_interleave(12, dim=1)])
+
+
+def test_a_size_that_follows_from_another_is_not_tried_below_0() -> None:
+    captured = capture_module(Tail(), (torch.randn(2, 36), torch.randn(2, 7)))
+    (found,) = (e for e in captured.dims["symbols"].values() if "frames:1" in e["where"])
+    assert (found["min"], found["max"]) == (4, None)
+
+
 def test_a_wider_trace_keeps_the_sizes_of_the_first() -> None:
     symbol = Symbol("s", 8001, [(0, 1)], lower=4000, upper=9000, bounded=True)
     example = Example(bind_arguments(nn.Identity(), (torch.zeros(2, 500),), {}))

@@ -105,6 +105,8 @@ class Prober:
         return self.seen[key]
 
     def _refusal(self, sizes: Mapping[Axis, int]) -> str:
+        if min(sizes.values(), default=0) < 0:  # one follows from another: 12 * n - 48
+            return "another size would be below 0"
         arguments = self.example.resized(sizes)
         if self.seconds > _SLOW and self._works_fake:
             if refused := self._refused_without_data(arguments):

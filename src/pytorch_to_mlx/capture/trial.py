@@ -58,10 +58,10 @@ class Trial:
         return self._seen[key]
 
     def _agrees(self, sizes: Mapping[Axis, int]) -> bool | None:
-        arguments = self._prober.example.resized(sizes)
-        if self._prober.refusal(sizes) or not self._prober.affords(arguments):
+        if self._prober.refusal(sizes):
             return None
-        return self.agrees_on(arguments)
+        arguments = self._prober.example.resized(sizes)
+        return self.agrees_on(arguments) if self._prober.affords(arguments) else None
 
     def agrees_on(self, arguments: Arguments) -> bool | None:
         """Whether both give the same on these arguments; ``None`` where the original refuses."""
