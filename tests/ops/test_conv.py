@@ -130,6 +130,27 @@ def test_conv_transpose(
     assert_same(got, torch_last(want))
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 1, 4])
+def test_conv_transpose_of_other_numbers(
+    dtype: torch.dtype, groups: int, rank: int, padding: int
+) -> None:
+    if dtype.is_complex:
+        x, w = drawn(2, 4, *SIZES[:rank], dtype=dtype), drawn(4, 3, 3, 2, 2, dtype=dtype)
+    else:
+        x = torch.randint(0, 100, (2, 4, *SIZES[:rank])).to(dtype)
+        w = torch.randint(0, 100, (4, 3, 3, 2, 2)).to(dtype)
+    w = w[(..., *(0,) * (3 - rank))].contiguous()
+    stride, dilation, extra = (2, 3, 2)[:rank], (2, 1, 1)[:rank], (1, 2, 0)[:rank]
+    pads = (padding,) * rank
+    want = CONV_T[rank](x, w, None, stride, pads, extra, groups, dilation)
+    made = cv.conv_transpose_complex if dtype.is_complex else cv.conv_transpose_integer
+    weight = cv.conv_transpose_weight(to_mx(w), groups)
+    assert_same(made(last(x), weight, stride, pads, dilation, extra, groups), torch_last(want))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_low_precision(dtype: torch.dtype, rank: int) -> None:

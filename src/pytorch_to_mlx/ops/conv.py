@@ -273,3 +273,44 @@ def conv_transpose3d_grouped(
         y = term if y is None else y + term
     assert y is not None
     return y[:, padding[0] : y.shape[1] - padding[0] + output_padding[0]]
+
+
+def conv_transpose_integer(
+    x: mx.array,
+    weight: mx.array,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    groups: int = 1,
+) -> mx.array:
+    """Transposed convolution of integers: of ``x`` spread by zeros with the kernel turned round."""
+    sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[1:-1], stride, strict=True)]
+    spread = mx.zeros((x.shape[0], *sizes, x.shape[-1]), dtype=x.dtype)
+    places = (slice(None), *(slice(None, None, s) for s in stride))
+    spread[places] = x
+    turned = (slice(None), *(slice(None, None, -1) for _ in stride))
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[1:-1], strict=True)]
+    ends = tuple((r, r + extra) for r, extra in zip(reach, output_padding, strict=True))
+    y = conv_integer(spread, weight[turned], (1,) * len(stride), ends, dilation, groups)
+    # Padding wider than the kernel's reach cuts, so the whole is made first.
+    kept = [slice(p, n - p) for p, n in zip(padding, y.shape[1:-1], strict=True)]
+    cut = (slice(None), *kept)
+    return y[cut]
+
+
+def conv_transpose_complex(
+    x: mx.array,
+    weight: mx.array,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    output_padding: tuple[int, ...],
+    groups: int = 1,
+) -> mx.array:
+    """Transposed convolution of complex64 arrays, by four real ones."""
+    how = stride, padding, dilation, output_padding, groups
+    a, b = mx.real(x), mx.imag(x)
+    c, d = mx.real(weight), mx.imag(weight)
+    real = conv_transpose(a, c, *how) - conv_transpose(b, d, *how)
+    return real + 1j * (conv_transpose(a, d, *how) + conv_transpose(b, c, *how))

@@ -9,7 +9,12 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower._channels import per_axis, settings, spatial, weights
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten.padding import pad_widths
-from pytorch_to_mlx.ops.conv import conv_complex, conv_integer
+from pytorch_to_mlx.ops.conv import (
+    conv_complex,
+    conv_integer,
+    conv_transpose_complex,
+    conv_transpose_integer,
+)
 
 CONV = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 CONV_TRANSPOSE = {**CONV, "output_padding": 0}
@@ -156,6 +161,11 @@ def _conv_transpose(
         groups=groups,
     )
     last = _transposed_weight(weight, groups)
+    if not DType(str(x.dtype)).is_floating:
+        general = tuple(per_axis(v, n) for v in (stride, padding, dilation, output_padding))
+        whole = conv_transpose_complex if x.dtype == "complex64" else conv_transpose_integer
+        y = spatial(x, n, lambda v: call(whole, v, last, *general, groups))
+        return y if bias is None else y + bias.reshape(-1, *(1,) * n)
     target = f"ops.conv_transpose{n}d"
     return spatial(x, n, lambda v: call(target, v, last, *weights(bias), **given))
 
