@@ -8,14 +8,14 @@ import mlx.core as mx
 
 from pytorch_to_mlx.ops.activations import log_sigmoid, log_softmax
 from pytorch_to_mlx.ops.elementwise import xlogy
-from pytorch_to_mlx.ops.reductions import distance_norm
+from pytorch_to_mlx.ops.reductions import distance_norm, mean_of
 
 
 def reduce_loss(loss: mx.array, reduction: str) -> mx.array:
     """``reduction`` is "none", "mean" or "sum"."""
     if reduction == "none":
         return loss
-    return mx.mean(loss) if reduction == "mean" else mx.sum(loss)
+    return mean_of(loss) if reduction == "mean" else mx.sum(loss)
 
 
 def nll_loss(

@@ -17,6 +17,15 @@ def prod_of(x: mx.array, axis: int | None = None, keepdims: bool = False) -> mx.
     return mx.prod(widen_integers(x), axis=axis, keepdims=keepdims)
 
 
+def mean_of(
+    x: mx.array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+) -> mx.array:
+    """``torch.mean``: half types in float32, since MLX's own sum of them can overflow."""
+    if x.dtype in (mx.float16, mx.bfloat16):
+        return mx.mean(x.astype(mx.float32), axis=axis, keepdims=keepdims).astype(x.dtype)
+    return mx.mean(x, axis=axis, keepdims=keepdims)
+
+
 def widen_integers(x: mx.array) -> mx.array:
     """int64 for integers and bools, as torch's sums, products and cumulative sums have it."""
     return x if mx.issubdtype(x.dtype, mx.inexact) else x.astype(mx.int64)

@@ -9,28 +9,35 @@ import mlx.core as mx
 from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._common import align, getitem, key, positive
+from pytorch_to_mlx.lower.aten._common import align, getitem, in_single, key, positive
 from pytorch_to_mlx.lower.aten.reductions import _widened
 
 
 @lowers("aten.cumsum")
 def cumsum(self: Value, dim: int, dtype: str | None = None) -> Value:
     """cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
-    x = _widened(self, dtype)
-    return call("mx.cumsum", x, axis=dim) if x.ndim else x
+    return _running("sum", _widened(self, dtype), dim)
 
 
 @lowers("aten.cumprod")
 def cumprod(self: Value, dim: int, dtype: str | None = None) -> Value:
     """cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
-    x = _widened(self, dtype)
-    return call("mx.cumprod", x, axis=dim) if x.ndim else x
+    return _running("prod", _widened(self, dtype), dim)
+
+
+def _running(kind: str, x: Value, dim: int) -> Value:
+    """Running totals; those of half types are kept in float32, as torch keeps them."""
+    if x.ndim == 0:
+        return x
+    return in_single(x, lambda wide: call(f"mx.cum{kind}", wide, axis=dim))
 
 
 @lowers("aten.logcumsumexp")
 def logcumsumexp(self: Value, dim: int) -> Value:
     """logcumsumexp(Tensor self, int dim) -> Tensor"""
-    return call(mx.logcumsumexp, self, axis=dim) if self.ndim else self
+    if self.ndim == 0:
+        return self
+    return in_single(self, lambda wide: call(mx.logcumsumexp, wide, axis=dim))
 
 
 @lowers("aten.cummax")

@@ -11,7 +11,14 @@ from pytorch_to_mlx.graph.dims import Dim
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._common import align, axes_of, is_complex, is_float, reduction
+from pytorch_to_mlx.lower.aten._common import (
+    align,
+    axes_of,
+    in_single,
+    is_complex,
+    is_float,
+    reduction,
+)
 from pytorch_to_mlx.lower.aten.creation import filled
 
 
@@ -135,7 +142,7 @@ def vector_norm(
     x = self if dtype is None else self.astype(DType(dtype))
     how = reduction(axes_of(dim, x.ndim), keepdim)
     if ord == 2 and is_float(x):
-        return call(mx.sqrt, call(mx.sum, call(mx.square, x), **how))
+        return in_single(x, lambda v: call(mx.sqrt, call(mx.sum, call(mx.square, v), **how)))
     return call("ops.vector_norm", x, float(ord), **how)
 
 

@@ -10,6 +10,8 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import product
 from pytorch_to_mlx.lower._channels import to_first, to_last
 from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten._common import in_single
+from pytorch_to_mlx.lower.aten.reductions import mean_of, variance_of
 
 FLOAT32_EPS = 1.1920928955078125e-07
 DTYPE_EPS = {"float16": 0.0009765625, "bfloat16": 0.0078125, "float32": FLOAT32_EPS}
@@ -55,8 +57,8 @@ def native_layer_norm(
     float eps) -> (Tensor, Tensor, Tensor)
     """
     axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
-    mean = call(mx.mean, x, axis=axes, keepdims=True)
-    variance = call(mx.var, x, axis=axes, keepdims=True)
+    mean = mean_of(x, axis=axes, keepdims=True)
+    variance = variance_of(x, axis=axes, keepdims=True)
     return layer_norm(x, normalized_shape, weight, bias, eps), mean, call(mx.rsqrt, variance + eps)
 
 
@@ -84,7 +86,7 @@ def _fused_rms_norm(
     (Tensor, Tensor)
     """
     axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
-    mean = call(mx.mean, call(mx.square, x), axis=axes, keepdims=True)
+    mean = in_single(x, lambda v: mean_of(call(mx.square, v), axis=axes, keepdims=True))
     rstd = call(mx.rsqrt, mean + (DTYPE_EPS[str(x.dtype)] if eps is None else eps))
     return rms_norm(x, normalized_shape, weight, eps), rstd
 
@@ -103,7 +105,7 @@ def _eval_batch_norm(
 def _statistics(x: Value) -> tuple[Value, Value]:
     """Mean and biased variance of each channel over batch and space."""
     axes = tuple(a for a in range(x.ndim) if a != 1)
-    return call(mx.mean, x, axis=axes), call(mx.var, x, axis=axes)
+    return mean_of(x, axis=axes), variance_of(x, axis=axes)
 
 
 def _batch_norm(
@@ -126,7 +128,7 @@ def _batch_norm(
 def _running(x: Value, mean: Value, var: Value, momentum: float) -> tuple[Value, Value]:
     """The running statistics after this batch (torch keeps the unbiased variance)."""
     axes = tuple(a for a in range(x.ndim) if a != 1)
-    batch_mean, batch_var = call(mx.mean, x, axis=axes), call(mx.var, x, axis=axes, ddof=1)
+    batch_mean, batch_var = mean_of(x, axis=axes), variance_of(x, axis=axes, ddof=1)
     keep = 1 - momentum
     return mean * keep + batch_mean * momentum, var * keep + batch_var * momentum
 
@@ -283,7 +285,7 @@ def native_group_norm(
     HxW, int group, float eps) -> (Tensor, Tensor, Tensor)
     """
     grouped = x.reshape(x.dims[0], group, product(x.dims[1:]) // group)
-    mean, var = call(mx.mean, grouped, axis=-1), call(mx.var, grouped, axis=-1)
+    mean, var = mean_of(grouped, axis=-1), variance_of(grouped, axis=-1)
     return group_norm(x, group, weight, bias, eps), mean, call(mx.rsqrt, var + eps)
 
 
@@ -310,8 +312,8 @@ def instance_norm(
 
 def _norm_except(v: Value, dim: int) -> Value:
     axes = None if dim == -1 else tuple(a for a in range(v.ndim) if a != dim)
-    total = call(mx.sum, call(mx.square, v), axis=axes, keepdims=dim != -1)
-    return call(mx.sqrt, total)
+    how = {"axis": axes, "keepdims": dim != -1}
+    return in_single(v, lambda w: call(mx.sqrt, call(mx.sum, call(mx.square, w), **how)))
 
 
 @lowers("aten.norm_except_dim.default")

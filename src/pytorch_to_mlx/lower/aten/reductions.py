@@ -13,6 +13,7 @@ from pytorch_to_mlx.lower.aten import Unsupported, lowers
 from pytorch_to_mlx.lower.aten._common import (
     axes_of,
     count,
+    in_single,
     is_complex,
     is_float,
     reduction,
@@ -58,7 +59,7 @@ def prod(self: Value, dim: int, keepdim: bool = False, dtype: str | None = None)
 @lowers("aten.mean.default")
 def mean_all(self: Value, dtype: str | None = None) -> Value:
     """mean(Tensor self, *, ScalarType? dtype=None) -> Tensor"""
-    return call(mx.mean, self if dtype is None else self.astype(DType(dtype)))
+    return mean_of(self if dtype is None else self.astype(DType(dtype)))
 
 
 @lowers("aten.mean.dim")
@@ -66,7 +67,15 @@ def mean(self: Value, dim: Any, keepdim: bool = False, dtype: str | None = None)
     """mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None)
     -> Tensor"""
     x = self if dtype is None else self.astype(DType(dtype))
-    return call(mx.mean, x, **reduction(axes_of(dim, self.ndim), keepdim))
+    return mean_of(x, **reduction(axes_of(dim, self.ndim), keepdim))
+
+
+def mean_of(x: Value, **how: Any) -> Value:
+    return in_single(x, lambda wide: call(mx.mean, wide, **how))
+
+
+def variance_of(x: Value, **how: Any) -> Value:
+    return in_single(x, lambda wide: call(mx.var, wide, **how))
 
 
 @lowers("aten.nansum")
@@ -95,9 +104,9 @@ def _spread(target: Any, x: Value, dim: Any, correction: Any, keepdim: bool) -> 
         raise Unsupported("the variance of complex numbers has no MLX form")
     if float(correction).is_integer():
         ddof = {"ddof": int(correction)} if correction else {}
-        return call(target, x, **reduction(axis, keepdim), **ddof)
+        return in_single(x, lambda wide: call(target, wide, **reduction(axis, keepdim), **ddof))
     n = count(x, dim)
-    scaled = call(mx.var, x, **reduction(axis, keepdim)) * (n / (n - correction))
+    scaled = variance_of(x, **reduction(axis, keepdim)) * (n / (n - correction))
     return call(mx.sqrt, scaled) if target is mx.std else scaled
 
 

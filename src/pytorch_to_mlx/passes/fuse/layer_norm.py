@@ -33,6 +33,7 @@ from pytorch_to_mlx.passes.match import (
     pairs,
     produced_by,
     single_use,
+    uncast,
     weight_only,
     weights_of,
     without_casts,
@@ -104,24 +105,30 @@ def _centre(centred: Any) -> Value | None:
     made = produced_by(centred, "mx.subtract")
     if made is None or not is_array(made.args[0]):
         return None
-    mean = produced_by(made.args[1], "mx.mean")
-    if mean is None or mean.args[0] is not made.args[0] or not over_last_axis(mean, keepdims=True):
+    x = made.args[0]
+    mean = produced_by(uncast(made.args[1]), "mx.mean")
+    if (
+        mean is None
+        or uncast(mean.args[0]) is not uncast(x)
+        or not over_last_axis(mean, keepdims=True)
+    ):
         return None
-    return made.args[0]
+    return x
 
 
 def _is_variance(var: Any, x: Value, centred: Any) -> bool:
+    var = uncast(var)  # of half types, means and variances are taken in float32
     made = produced_by(var, "mx.var")
     if made is not None:
         return (
-            made.args[0] is x
+            uncast(made.args[0]) is uncast(x)
             and over_last_axis(made, keepdims=True)
             and argument(made, 3, "ddof", 0) == 0
         )
     mean = produced_by(var, "mx.mean")
     if mean is None or not over_last_axis(mean, keepdims=True):
         return False
-    square = produced_by(mean.args[0], "mx.square", "mx.power", "mx.multiply")
+    square = produced_by(uncast(mean.args[0]), "mx.square", "mx.power", "mx.multiply")
     if square is None:
         return False
     base = square.args[0]

@@ -102,10 +102,10 @@ def _same(a: Value, b: Any) -> bool:
 
 
 def _mean_of_square(mean: Any) -> Value | None:
-    made = produced_by(mean, "mx.mean")
+    made = produced_by(uncast(mean), "mx.mean")  # of half types, taken in float32
     if made is None or not over_last_axis(made, keepdims=True):
         return None
-    square = produced_by(made.args[0], "mx.square", "mx.power", "mx.multiply")
+    square = produced_by(uncast(made.args[0]), "mx.square", "mx.power", "mx.multiply")
     if square is None:
         return None
     x: Any = square.args[0]
