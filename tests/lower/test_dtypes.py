@@ -1,4 +1,4 @@
-"""Lowerings where the dtype decides: half types that torch sums in float32."""
+"""Lowerings where the dtype decides: integers that wrap, half types that torch sums in float32."""
 
 from __future__ import annotations
 
@@ -10,8 +10,65 @@ import torch.nn.functional as F
 
 from tests.lower.harness import check_op
 
+I = torch.tensor([[3, -1, 4], [1, -5, 9], [2, 6, -7]])
 LONG = torch.full((2, 3000), 4.0)
 HALVES = [torch.float16, torch.bfloat16]
+
+INTEGERS: dict[str, tuple[Any, tuple[torch.Tensor, ...]]] = {
+    "addbmm with fractions": (
+        lambda a, b, c: torch.addbmm(a, b, c, beta=0.2, alpha=2.6),
+        (I, I[None], I[None]),
+    ),
+    "baddbmm with fractions": (
+        lambda a, b, c: torch.baddbmm(a, b, c, beta=1.2, alpha=0.6),
+        (I[None], I[None], I[None]),
+    ),
+    "negative powers": (
+        torch.pow,
+        (torch.tensor([2, -1, -1, 1, 0, 3]), torch.tensor([-1, -3, -2, -1, -1, 2])),
+    ),
+    "a number to negative powers": (lambda x: 2**x, (torch.tensor([3, -1, 0]),)),
+    "shifts by any count": (
+        lambda x, n: (x << n, x >> n),
+        (torch.tensor([1, 2, -8, -8]), torch.tensor([64, -1, 2, 70])),
+    ),
+    "shifts by a number": (lambda x: (x << 2, x >> 1, x << 40), (I.to(torch.int32),)),
+    "isclose of what float32 cannot tell apart": (
+        lambda x, y: torch.isclose(x, y, rtol=0, atol=0),
+        (torch.tensor([2**53, 5]), torch.tensor([2**53 + 1, 5])),
+    ),
+    "tensordot": (
+        lambda x, y: (torch.tensordot(x, y, 2), torch.tensordot(x, y, ([2], [0]))),
+        (torch.arange(18).reshape(2, 3, 3), I.repeat(3, 1).reshape(3, 3, 3)),
+    ),
+    "inner of rank 3": (torch.inner, (I[0], torch.arange(18).reshape(2, 3, 3))),
+    "einsum of products that wrap": (
+        lambda x, y: (torch.einsum("ij,jk->ik", x, y), torch.einsum("ij,kj->", x, y)),
+        (I * 2**61, I),
+    ),
+    "numbers beyond the dtype": (
+        lambda x: (x + 300, x > 300, 300 - x, x % 300, x & 300),
+        (torch.tensor([100, -5, 44], dtype=torch.int8),),
+    ),
+    "fmod of the least integer": (
+        lambda x: (torch.fmod(x, -2.5), torch.remainder(x, 2.5)),
+        (torch.tensor([-(2**15), 2**15 - 1, 7], dtype=torch.int16),),
+    ),
+    "relu6": (F.relu6, (I,)),
+    "bilinear": (F.bilinear, (I, I.flip(0), torch.arange(36).reshape(4, 3, 3), torch.arange(4))),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers(name: str) -> None:
+    fn, inputs = INTEGERS[name]
+    check_op(fn, *inputs, dynamic=False)
+
+
+def test_isclose_of_complex_numbers() -> None:
+    x = torch.tensor([1 + 1j, 2 + 2j])
+    check_op(torch.isclose, x, torch.tensor([1 + 1j, 2 + 3j]))
+
 
 SUMS: dict[str, Any] = {
     "cumsum": lambda x: x.cumsum(1),

@@ -192,6 +192,13 @@ def test_bits() -> None:
         assert_same(el.shift_right(m, c), value >> count, note=str(dtype))
 
 
+def test_powers_of_integers() -> None:
+    for dtype in INTS[:4]:
+        x = torch.tensor([0, 1, -1, 2, -2, 3, 7], dtype=dtype)[:, None]
+        n = torch.tensor([-128, -3, -2, -1, 0, 1, 2, 5, 9, 127], dtype=dtype)
+        assert_same(el.integer_power(*to_mx((x, n))), torch.pow(x, n), note=str(dtype))
+
+
 def test_rest() -> None:
     x, y = torch.rand(3, 4) + 0.1, torch.randn(3, 4)
     assert_same(el.float_power(to_mx(x), to_mx(y)), torch.float_power(x, y))

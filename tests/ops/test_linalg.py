@@ -31,6 +31,17 @@ def test_matmul(dtype: torch.dtype) -> None:
         want = torch.addmm(c, a, b, beta=beta, alpha=alpha)
         assert_same(la.addmm(*to_mx((c, a, b)), beta, alpha), want)
     assert_same(la.einsum("ij,jk->ki", *to_mx((a, b))), torch.einsum("ij,jk->ki", a, b))
+    wide, cube = a * 2**61 + 1, torch.arange(a.shape[0] ** 3).reshape((a.shape[0],) * 3)
+    for equation in ("ji,jk", "i...,i->...", "ji,kl->", "ji,jk->jki", "...i,...k->...k"):
+        given = (wide, a if "j" in equation else a[:, 0])
+        if equation == "...i,...k->...k":
+            given = (cube, cube[0])
+        got = la.einsum(equation, *to_mx(given))
+        assert_same(got, torch.einsum(equation, *given).to(given[0].dtype), note=equation)
+    for equation in ("iij->ji", "iii", "aab,bcc->ac"):
+        given = (cube, cube + 2**60)[: 1 + equation.count(",")]
+        got = la.einsum(equation, *to_mx(given))
+        assert_same(got, torch.einsum(equation, *given).to(given[0].dtype), note=equation)
 
 
 def test_products() -> None:

@@ -27,7 +27,8 @@ def fmod(x: mx.array, y: mx.array) -> mx.array:
     rest = mx.remainder(x, y)
     if is_integral(rest):
         return mx.where((rest != 0) & ((rest < 0) != (x < 0)), rest - y, rest)
-    return copysign(mx.remainder(mx.abs(x), mx.abs(y)), mx.broadcast_to(x, rest.shape))
+    x = mx.broadcast_to(x, rest.shape).astype(rest.dtype)  # the least integer has no absolute value
+    return copysign(mx.remainder(mx.abs(x), mx.abs(y)), x)
 
 
 def remainder(x: mx.array, y: mx.array) -> mx.array:
@@ -153,6 +154,14 @@ def float_power(x: mx.array, exponent: mx.array | float) -> mx.array:
     """``torch.float_power`` in float32 (torch's float64 exists on MLX's CPU only)."""
     wide = x if x.dtype == mx.complex64 else x.astype(mx.float32)
     return mx.power(wide, exponent)
+
+
+def integer_power(x: mx.array, exponent: mx.array) -> mx.array:
+    """``torch.pow`` of integers: to negative powers 1 and -1 stay units, all else gives 0."""
+    power = mx.power(x, mx.maximum(exponent, 0))
+    unit = mx.where(exponent % 2 == 0, mx.abs(x), x)
+    inverse = mx.where(mx.abs(x) == 1, unit, mx.zeros_like(x))
+    return mx.where(exponent < 0, inverse, power)
 
 
 def gcd(x: mx.array, y: mx.array) -> mx.array:

@@ -23,11 +23,33 @@ def matmul(x: mx.array, y: mx.array) -> mx.array:
 
 
 def einsum(equation: str, *operands: mx.array) -> mx.array:
-    """``torch.einsum``; integers go through float64 on the CPU stream, exact up to 2**53."""
+    """``torch.einsum``, of integers too: those are multiplied and summed as they are, so that they
+    wrap in their dtype.
+    """
     if mx.issubdtype(operands[0].dtype, mx.inexact):
         return mx.einsum(equation, *operands)
-    wide = [x.astype(mx.float64, stream=mx.cpu) for x in operands]
-    return mx.einsum(equation, *wide, stream=mx.cpu).astype(operands[0].dtype, stream=mx.cpu)
+    inputs, arrow, out = equation.replace(" ", "").replace("...", ".").partition("->")
+    terms = inputs.split(",")
+    # The axes of "..." are named by digits, the last ones in operands that have fewer.
+    free = [x.ndim - len(t.replace(".", "")) for t, x in zip(terms, operands, strict=True)]
+    digits = "0123456789"[: max(free)]
+    if not arrow:
+        out = "." + "".join(c for c in sorted(set(inputs) - {",", "."}) if inputs.count(c) == 1)
+    out = out.replace(".", digits)
+    letters = out + "".join(sorted((set(inputs) | set(digits)) - set(out) - {",", "."}))
+    total = mx.array(1, dtype=operands[0].dtype)
+    for term, n, x in zip(terms, free, operands, strict=True):
+        term = term.replace(".", digits[len(digits) - n :])
+        for c in sorted(set(term)):
+            while term.count(c) > 1:
+                first, second = term.index(c), term.rindex(c)
+                x = mx.diagonal(x, axis1=first, axis2=second)
+                term = term[:first] + term[first + 1 : second] + term[second + 1 :] + c
+        x = x.transpose([term.index(c) for c in letters if c in term])
+        places = [i for i, c in enumerate(letters) if c not in term]
+        total = total * mx.expand_dims(x, places)
+    summed = tuple(range(len(out), len(letters)))
+    return mx.sum(total, axis=summed).astype(operands[0].dtype) if summed else total
 
 
 def addmm(c: mx.array, a: mx.array, b: mx.array, beta: float = 1.0, alpha: float = 1.0) -> mx.array:

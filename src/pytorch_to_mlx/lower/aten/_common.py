@@ -95,16 +95,17 @@ def _mlx_type(operands: tuple[Any, ...]) -> str:
 def align(*operands: Any, dtype: str | None = None) -> tuple[Any, ...]:
     """The operands, cast where MLX would otherwise compute in another dtype than torch.
 
-    ``None`` operands stay. Negative numbers meet unsigned arrays as torch wraps them.
+    ``None`` operands stay. Numbers beyond an integer dtype wrap, as torch wraps them.
     """
     want = DType(dtype or result_type(*operands))
     if any(is_array(a) for a in operands) and _mlx_type(operands) != want:
         operands = tuple(a.astype(want) if is_array(a) else a for a in operands)
-    if want.startswith("uint"):
-        bits = 8 * want.size
-        operands = tuple(a % 2**bits if type(a) is int and a < 0 else a for a in operands)
     if want.is_integer:
-        operands = tuple(int(a) if type(a) is bool else a for a in operands)
+        span = 2 ** (8 * want.size)
+        least = 0 if want.startswith("uint") else -span // 2
+        operands = tuple(
+            (int(a) - least) % span + least if type(a) in (bool, int) else a for a in operands
+        )
     return operands
 
 

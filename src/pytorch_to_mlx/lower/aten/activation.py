@@ -10,7 +10,7 @@ import mlx.nn as nn
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._common import is_complex
+from pytorch_to_mlx.lower.aten._common import is_complex, is_float
 from pytorch_to_mlx.ops import activations as ops
 
 
@@ -23,7 +23,8 @@ def relu(x: Value) -> Value:
 @lowers("aten.relu6.default")
 def relu6(x: Value) -> Value:
     """relu6(Tensor self) -> Tensor"""
-    return call(nn.relu6, x)
+    # MLX's own has a float as its bound.
+    return call(nn.relu6, x) if is_float(x) else call(mx.clip, x, 0, 6)
 
 
 @lowers("aten.silu.default")

@@ -11,7 +11,7 @@ from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._common import align, is_float, result_type
+from pytorch_to_mlx.lower.aten._common import align, as_array, is_complex, is_float, result_type
 
 # aten::<name>.Tensor / .Scalar(Tensor self, Tensor other) -> Tensor (bool)
 _COMPARISONS: dict[str, Any] = {
@@ -91,15 +91,22 @@ def bitwise_not(self: Value) -> Value:
 @lowers("aten.bitwise_left_shift", "aten.__lshift__")
 def bitwise_left_shift(self: Any, other: Any) -> Value:
     """bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor"""
-    a, b = align(self, other)
-    return call(mx.left_shift, a, b)
+    return _shifted(mx.left_shift, "ops.shift_left", self, other)
 
 
 @lowers("aten.bitwise_right_shift", "aten.__rshift__")
 def bitwise_right_shift(self: Any, other: Any) -> Value:
     """bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor"""
-    a, b = align(self, other)
-    return call(mx.right_shift, a, b)
+    return _shifted(mx.right_shift, "ops.shift_right", self, other)
+
+
+def _shifted(plain: Any, checked: str, x: Any, count: Any) -> Value:
+    """A shift; counts beyond the width, which MLX leaves to the machine, need a look."""
+    dtype = result_type(x, count)
+    a, b = align(x, count)
+    if isinstance(b, int) and 0 <= b < 8 * dtype.size:
+        return call(plain, a, b)
+    return call(checked, as_array(a, str(dtype)), as_array(b, str(dtype)))
 
 
 @lowers("aten.isclose")
@@ -108,7 +115,9 @@ def isclose(
 ) -> Value:
     """isclose(Tensor self, Tensor other, float rtol=1e-05, float atol=1e-08,
     bool equal_nan=False) -> Tensor"""
-    if not is_float(self):
+    if not is_float(self) and not is_complex(self):
+        if rtol == 0 and atol == 0:
+            return call(mx.equal, self, other)
         self, other = self.astype(DType("float32")), other.astype(DType("float32"))
     return call(mx.isclose, self, other, rtol=rtol, atol=atol, equal_nan=equal_nan)
 

@@ -9,6 +9,8 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.dims import dims_equal, is_static
+from pytorch_to_mlx.graph.dims import product as size_of
+from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import align, is_complex, is_float
@@ -17,9 +19,7 @@ from pytorch_to_mlx.lower.aten._common import align, is_complex, is_float
 def product(a: Value, b: Value) -> Value:
     """``a @ b``; integers by an exact integer product, which MLX's matmul lacks."""
     a, b = align(a, b)
-    if is_float(a) or is_complex(a):
-        return a @ b
-    return call("ops.matmul", a, b)
+    return call("ops.matmul", a, b) if _exact(a) else a @ b
 
 
 def _times(x: Value, factor: Any) -> Value:
@@ -28,6 +28,9 @@ def _times(x: Value, factor: Any) -> Value:
 
 def _plus(self: Value, made: Value, beta: Any, alpha: Any) -> Value:
     """``beta * self + alpha * made``; with ``beta`` 0 torch ignores ``self``, NaNs and all."""
+    if _exact(made):
+        # torch brings the factors to the dtype of the products first.
+        alpha, beta = (int(f) if isinstance(f, float) else f for f in (alpha, beta))
     if beta == 0:
         from pytorch_to_mlx.graph.rules import broadcast
         from pytorch_to_mlx.lower.aten.shape import expand
@@ -80,7 +83,12 @@ def einsum(equation: str, tensors: tuple[Value, ...], path: Any = None) -> Value
     """einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor"""
     text, operands = equation.replace(" ", ""), align(*tensors)
     found = _as_product(text, *operands) if len(operands) == 2 else None
-    return call(mx.einsum, text, *operands) if found is None else found
+    if found is not None:
+        return found
+    if _exact(operands[0]):
+        # What is summed alone is int64 in torch; narrower results wrap where they are cast.
+        return call("ops.einsum", text, *(x.astype(DType("int64")) for x in operands))
+    return call(mx.einsum, text, *operands)
 
 
 def _as_product(equation: str, a: Value, b: Value) -> Value | None:
@@ -122,6 +130,8 @@ def inner(self: Value, other: Value) -> Value:
     turned = other if other.ndim == 1 else other.transpose(*axes[:-2], axes[-1], axes[-2])
     if other.ndim <= 2:
         return product(self, turned)
+    if _exact(self):
+        return _tensordot_exact(self, other, (self.ndim - 1,), (other.ndim - 1,))
     return call(mx.inner, self, other)
 
 
@@ -136,7 +146,25 @@ def tensordot(
     other_only = tuple(b for a, b in pairs if _one(self, a) and not _one(other, b))
     a = call(mx.sum, self, axis=self_only, keepdims=True) if self_only else self
     b = call(mx.sum, other, axis=other_only, keepdims=True) if other_only else other
+    if _exact(a):
+        return _tensordot_exact(a, b, dims_self, dims_other)
     return call(mx.tensordot, a, b, (tuple(dims_self), tuple(dims_other)))
+
+
+def _exact(x: Value) -> bool:
+    """Whether products of such arrays are those of integers, which MLX's own do not take."""
+    return not is_float(x) and not is_complex(x)
+
+
+def _tensordot_exact(a: Value, b: Value, dims_a: tuple[int, ...], dims_b: tuple[int, ...]) -> Value:
+    """``tensordot`` as one product of matrices."""
+    summed_a, summed_b = [d % a.ndim for d in dims_a], [d % b.ndim for d in dims_b]
+    own_a = [d for d in range(a.ndim) if d not in summed_a]
+    own_b = [d for d in range(b.ndim) if d not in summed_b]
+    shared = size_of(a.dims[d] for d in summed_a)
+    left = a.transpose(*own_a, *summed_a).reshape(size_of(a.dims[d] for d in own_a), shared)
+    right = b.transpose(*summed_b, *own_b).reshape(shared, size_of(b.dims[d] for d in own_b))
+    return product(left, right).reshape(*(a.dims[d] for d in own_a), *(b.dims[d] for d in own_b))
 
 
 def _one(x: Value, axis: int) -> bool:

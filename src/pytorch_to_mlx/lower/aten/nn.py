@@ -10,6 +10,7 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower._channels import weights
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.lower.aten._common import is_float
 from pytorch_to_mlx.lower.aten.matmul import product
 from pytorch_to_mlx.ops.indexing import embedding_bag as ops_embedding_bag
 from pytorch_to_mlx.ops.indexing import embedding_renorm as ops_embedding_renorm
@@ -31,7 +32,13 @@ def linear(x: Value, weight: Value, bias: Value | None = None) -> Value:
 @lowers("aten.bilinear.default")
 def bilinear(input1: Value, input2: Value, weight: Value, bias: Value | None = None) -> Value:
     """bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor"""
-    return call("ops.bilinear", input1, input2, weight, *weights(bias))
+    if is_float(input1):
+        return call("ops.bilinear", input1, input2, weight, *weights(bias))
+    outputs, first, second = weight.dims
+    merged = weight.transpose(1, 0, 2).reshape(first, outputs * second)
+    left = product(input1, merged).reshape(*input1.dims[:-1], outputs, second)
+    made = call(mx.squeeze, product(left, call(mx.expand_dims, input2, -1)), -1)
+    return made if bias is None else made + bias
 
 
 @lowers("aten.embedding.default")

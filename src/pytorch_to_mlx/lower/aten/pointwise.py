@@ -243,7 +243,12 @@ def pow_scalar(self: Value, exponent: Any) -> Value:
 @lowers("aten.pow.Tensor_Tensor", "aten.pow.Scalar")
 def pow_tensor(self: Any, exponent: Value) -> Value:
     """pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
-    return call(mx.power, *align(self, exponent))
+    dtype = result_type(self, exponent)
+    a, b = align(self, exponent)
+    if dtype.startswith("int"):
+        # MLX's integer power halves the exponent until it is 0, which no negative one becomes.
+        return call("ops.integer_power", as_array(a, str(dtype)), b)
+    return call(mx.power, a, b)
 
 
 @lowers("aten.float_power")
