@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -120,15 +119,6 @@ def to_float(x: Value) -> Value:
     """Integers and bools as float32; the rest as it is."""
     dtype = DType(str(x.dtype))
     return x if dtype.is_floating or dtype.is_complex else x.astype(DType("float32"))
-
-
-def in_single(x: Value, compute: Callable[[Value], Value]) -> Value:
-    """``compute(x)``; of half types in float32, as torch does: MLX's own sums round, and overflow
-    in float16.
-    """
-    if x.dtype not in ("float16", "bfloat16"):
-        return compute(x)
-    return compute(x.astype(DType("float32"))).astype(DType(str(x.dtype)))
 
 
 def is_float(x: Value) -> bool:

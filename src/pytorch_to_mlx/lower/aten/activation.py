@@ -9,6 +9,7 @@ import mlx.nn as nn
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.lower._precision import in_single, softmax_along
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import is_complex, is_float
 from pytorch_to_mlx.ops import activations as ops
@@ -174,26 +175,20 @@ def glu(x: Value, dim: int = -1) -> Value:
     return call(nn.glu, x, *(() if dim == -1 else (dim,)))
 
 
-def _half(x: Value) -> bool:
-    return x.dtype in ("float16", "bfloat16")
-
-
 def softmax_of(x: Value, dim: int) -> Value:
     """Softmax along an axis; half precision accumulates in float32, as torch does."""
     if x.ndim == 0:
         return call(mx.exp, x - x)
-    return call(mx.softmax, x, axis=dim, **({"precise": True} if _half(x) else {}))
+    return softmax_along(x, dim)
 
 
 def log_softmax_of(x: Value, dim: int) -> Value:
     """Log-softmax along an axis; half precision accumulates in float32, as torch does."""
     if x.ndim == 0:
         return x - x
-    if _half(x):
-        return log_softmax_of(x.astype(DType("float32")), dim).astype(DType(str(x.dtype)))
     # Not nn.log_softmax: MLX 0.32 compiles it without shapes, and when a size changes it writes out
     # of bounds.
-    return call(ops.log_softmax, x, axis=dim)
+    return in_single(x, lambda wide: call(ops.log_softmax, wide, axis=dim))
 
 
 @lowers("aten.softmax.int")

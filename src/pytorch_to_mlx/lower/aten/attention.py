@@ -12,8 +12,8 @@ from pytorch_to_mlx.graph import Value, call, dims_equal, is_static
 from pytorch_to_mlx.graph.dims import PyCall, product
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.rules import broadcast
+from pytorch_to_mlx.lower._precision import softmax_along
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten.activation import softmax_of
 
 
 @lowers("aten.scaled_dot_product_attention.default")
@@ -63,7 +63,7 @@ def _dropped(
     if how is not None:
         hidden = how.dtype == "bool"
         scores = call(mx.where, how, scores, -math.inf) if hidden else scores + how
-    chances = call("ops.dropout", softmax_of(scores, -1), dropout)
+    chances = call("ops.dropout", softmax_along(scores, -1), dropout)
     out = chances @ value
     return out if mask is None else call("ops.zero_masked_rows", out, how)
 
@@ -223,6 +223,6 @@ def _weights(
     if how == "causal":
         how = call(mx.tri, query.dims[-2], key.dims[-2], dtype=DType("bool"))
     if how is None:
-        return softmax_of(scores, -1)
+        return softmax_along(scores, -1)
     masked = call(mx.where, how, scores, -float("inf")) if how.dtype == "bool" else scores + how
-    return call("ops.zero_masked_rows", softmax_of(masked, -1), how)
+    return call("ops.zero_masked_rows", softmax_along(masked, -1), how)

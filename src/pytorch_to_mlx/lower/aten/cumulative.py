@@ -8,8 +8,9 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.ir import Value
+from pytorch_to_mlx.lower._precision import in_single
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._common import align, getitem, in_single, key, positive
+from pytorch_to_mlx.lower.aten._common import align, getitem, key, positive
 from pytorch_to_mlx.lower.aten.reductions import _widened
 
 

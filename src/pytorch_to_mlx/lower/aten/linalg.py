@@ -10,11 +10,11 @@ from pytorch_to_mlx.graph.build import call, call_many
 from pytorch_to_mlx.graph.dims import Dim
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
+from pytorch_to_mlx.lower._precision import in_single
 from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import (
     align,
     axes_of,
-    in_single,
     is_complex,
     is_float,
     reduction,

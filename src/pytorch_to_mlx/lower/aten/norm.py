@@ -9,8 +9,8 @@ import mlx.core as mx
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import product
 from pytorch_to_mlx.lower._channels import to_first, to_last
+from pytorch_to_mlx.lower._precision import in_single
 from pytorch_to_mlx.lower.aten import lowers
-from pytorch_to_mlx.lower.aten._common import in_single
 from pytorch_to_mlx.lower.aten.reductions import mean_of, variance_of
 
 FLOAT32_EPS = 1.1920928955078125e-07

@@ -9,11 +9,11 @@ import mlx.core as mx
 from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
+from pytorch_to_mlx.lower._precision import in_single
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
 from pytorch_to_mlx.lower.aten._common import (
     axes_of,
     count,
-    in_single,
     is_complex,
     is_float,
     reduction,

@@ -159,7 +159,8 @@ def pow_(X: Value, Y: Any, axis: int | None = None, broadcast: int = 0) -> Value
     y = array(exponent)
     if is_float(y) and not is_float(X):
         return cast(call(mx.power, cast(X, str(y.dtype)), y), str(X.dtype))
-    return call(mx.power, X, cast(y, str(X.dtype)))
+    power: Any = "ops.integer_power" if str(X.dtype).startswith("int") else mx.power
+    return call(power, X, cast(y, str(X.dtype)))
 
 
 def _register_variadic(name: str, fn: Callable[..., Any]) -> None:

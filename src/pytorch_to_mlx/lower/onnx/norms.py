@@ -8,6 +8,7 @@ import mlx.core as mx
 
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.lower._channels import to_first, to_last
+from pytorch_to_mlx.lower._precision import in_single
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
 from pytorch_to_mlx.lower.onnx._common import Weight, call_as, cast
 from pytorch_to_mlx.lower.onnx._context import node
@@ -42,7 +43,8 @@ def _batch_norm_training(
     x: Value, scale: Value, b: Value, mean: Value, var: Value, epsilon: float, momentum: float
 ) -> tuple[Value, Value, Value]:
     axes = (0, *range(2, x.ndim))
-    now, spread = call(mx.mean, x, axis=axes), call(mx.var, x, axis=axes)
+    now = in_single(x, lambda wide: call(mx.mean, wide, axis=axes))
+    spread = in_single(x, lambda wide: call(mx.var, wide, axis=axes))
     last = to_last(x) if x.ndim > 2 else x
     y = call("ops.batch_norm", last, now, spread, scale, b, epsilon)
     blend = [

@@ -10,6 +10,7 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import as_dim, product
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower._channels import spatial, to_first, to_last
+from pytorch_to_mlx.lower._precision import in_single
 from pytorch_to_mlx.lower.onnx import Unsupported, lowers
 from pytorch_to_mlx.lower.onnx._common import call_as
 from pytorch_to_mlx.lower.onnx._context import node
@@ -114,7 +115,7 @@ def _space_axes(x: Value) -> tuple[int, ...]:
 @lowers("GlobalAveragePool")
 def global_average_pool(X: Value) -> Value:
     """GlobalAveragePool(T X) -> T Y"""
-    return call(mx.mean, X, axis=_space_axes(X), keepdims=True)
+    return in_single(X, lambda x: call(mx.mean, x, axis=_space_axes(X), keepdims=True))
 
 
 @lowers("GlobalMaxPool")

@@ -10,6 +10,7 @@ import mlx.core as mx
 from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dims import is_static, product
 from pytorch_to_mlx.graph.dtypes import DType
+from pytorch_to_mlx.lower._precision import in_single, softmax_along
 from pytorch_to_mlx.lower.onnx import lowers
 from pytorch_to_mlx.lower.onnx._common import (
     Ints,
@@ -116,12 +117,12 @@ def _sum(x: Value, options: dict[str, Any]) -> Value:
 
 _REDUCE: dict[str, Reduction] = {
     "ReduceSum": _sum,
-    "ReduceMean": _same_dtype(mx.mean),
+    "ReduceMean": lambda x, o: in_single(x, lambda wide: _same_dtype(mx.mean)(wide, o)),
     "ReduceProd": _same_dtype(mx.prod),
     "ReduceMax": _extreme(mx.max, True),
     "ReduceMin": _extreme(mx.min, False),
     "ReduceL1": lambda x, o: _sum(call(mx.abs, x), o),
-    "ReduceL2": lambda x, o: _root(_sum(call(mx.square, x), o)),
+    "ReduceL2": lambda x, o: in_single(x, lambda wide: _root(_sum(call(mx.square, wide), o))),
     "ReduceSumSquare": lambda x, o: _sum(call(mx.square, x), o),
     "ReduceLogSum": lambda x, o: _logged(_sum(x, o)),
     "ReduceLogSumExp": lambda x, o: _log_sum_exp(x, o),
@@ -173,11 +174,12 @@ for _name, _fn in _REDUCE.items():
 
 
 def _softmax(x: Value, axis: int) -> Value:
-    return call(mx.softmax, x, axis=axis)
+    return softmax_along(x, axis)
 
 
 def _log_softmax(x: Value, axis: int) -> Value:
-    return call(log_softmax, x, axis=axis)  # not nn.log_softmax, which breaks when a size changes
+    # Not nn.log_softmax, which breaks when a size changes.
+    return in_single(x, lambda wide: call(log_softmax, wide, axis=axis))
 
 
 def _hardmax(x: Value, axis: int) -> Value:
@@ -279,4 +281,8 @@ def _cumulative(fn: Any, x: Value, axis: Any, exclusive: int, reverse: int) -> V
         options["reverse"] = True
     if exclusive:
         options["inclusive"] = False
-    return cast(call_as(fn, [(x.dims, str(x.dtype))], x, **options), str(x.dtype))
+
+    def run(wide: Value) -> Value:
+        return cast(call_as(fn, [(x.dims, str(wide.dtype))], wide, **options), str(wide.dtype))
+
+    return in_single(x, run)
