@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pytorch_to_mlx.ops import layers
 from pytorch_to_mlx.ops import norms as nm
 from tests.ops.torch_parity import assert_same, to_mx
 
@@ -40,6 +41,16 @@ def test_channel_norms(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     for size in (1, 2, 3, 5, 9) if len(shape) == 3 or dtype is torch.float32 else ():
         want = last(F.local_response_norm(x, size, 0.3, 0.6, 1.5))
         assert_same(nm.local_response_norm(m, size, 0.3, 0.6, 1.5), want)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_group_norm_over_much_space(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = (torch.randn(1, 8, 64, 64) * 8 + 16).to(dtype)
+    w, b = torch.randn(8).to(dtype), torch.randn(8).to(dtype)
+    want = last(F.group_norm(x, 2, w, b))
+    assert_same(layers.group_norm(to_mx(last(x)), 2, *to_mx((w, b))), want)
+    assert_same(layers.group_norm(to_mx(last(x)), 4), last(F.group_norm(x, 4)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

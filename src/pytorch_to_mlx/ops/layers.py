@@ -41,12 +41,17 @@ def group_norm(
     bias: mx.array | None = None,
     eps: float = 1e-5,
 ) -> mx.array:
-    """torch's group_norm of channels-last x [N, ..., C]: each group of channels, over all space."""
+    """torch's group_norm of channels-last x [N, ..., C]: each group of channels, over all space.
+
+    Half types are normalised in float32: sums over space overflow in float16.
+    """
     n, c = x.shape[0], x.shape[-1]
     grouped = x.reshape(n, -1, groups, c // groups)
+    if x.dtype in (mx.float16, mx.bfloat16):
+        grouped = grouped.astype(mx.float32)
     mean = mx.mean(grouped, axis=(1, 3), keepdims=True)
     var = mx.var(grouped, axis=(1, 3), keepdims=True)
-    y = ((grouped - mean) * mx.rsqrt(var + eps)).reshape(x.shape)
+    y = ((grouped - mean) * mx.rsqrt(var + eps)).astype(x.dtype).reshape(x.shape)
     if weight is not None:
         y = y * weight
     return y if bias is None else y + bias

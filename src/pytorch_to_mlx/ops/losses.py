@@ -225,7 +225,7 @@ def multilabel_soft_margin_loss(
     """Mean over the classes [..., C] of the logistic loss."""
     loss = -(target * log_sigmoid(x) + (1 - target) * log_sigmoid(-x))
     loss = loss if weight is None else loss * weight
-    return reduce_loss(mx.mean(loss, axis=-1), reduction)
+    return reduce_loss(mean_of(loss, -1), reduction)
 
 
 def cosine_embedding_loss(
