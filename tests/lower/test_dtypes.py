@@ -65,6 +65,13 @@ def test_integers(name: str) -> None:
     check_op(fn, *inputs, dynamic=False)
 
 
+def test_operands_of_two_dtypes() -> None:
+    x, n = torch.tensor([1.5, -2.5, 3.5]), torch.tensor([1, -2, 3])
+    check_op(lambda a, b: F.cosine_similarity(a, b, dim=0), x, torch.tensor(2), dynamic=False)
+    for a, b in ((x, n), (n, x), (x.half(), n), (x * 1j, torch.tensor(1 + 2j))):
+        check_op(torch.ldexp, a, b, dynamic=False)
+
+
 def test_isclose_of_complex_numbers() -> None:
     x = torch.tensor([1 + 1j, 2 + 2j])
     check_op(torch.isclose, x, torch.tensor([1 + 1j, 2 + 3j]))

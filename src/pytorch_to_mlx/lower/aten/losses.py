@@ -10,6 +10,7 @@ from pytorch_to_mlx.graph import Value, call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.lower._channels import to_last
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.lower.aten._common import result_type
 from pytorch_to_mlx.lower.aten.creation import filled
 from pytorch_to_mlx.ops import losses as ops
 from pytorch_to_mlx.ops.ctc import ctc_loss as ops_ctc_loss
@@ -340,7 +341,8 @@ def ctc_loss_int_list(
 def cosine_similarity(x1: Value, x2: Value, dim: int = 1, eps: float = 1e-8) -> Value:
     """cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor"""
     given = {} if eps == 1e-8 else {"eps": eps}
-    return call(ops_cosine_similarity, x1, x2, axis=dim, **given)
+    dtype = result_type(x1, x2)  # the norm of integers would be one
+    return call(ops_cosine_similarity, x1.astype(dtype), x2.astype(dtype), axis=dim, **given)
 
 
 @lowers("aten.pairwise_distance.default")

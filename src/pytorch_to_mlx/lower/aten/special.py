@@ -10,6 +10,7 @@ from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
 from pytorch_to_mlx.lower.aten._common import align, as_array, is_array, result_type, to_float
+from pytorch_to_mlx.lower.aten.pointwise import mul, pow_tensor
 
 # aten::<name>(Tensor self) -> Tensor; integers are computed as float32.
 _UNARY = {
@@ -121,7 +122,7 @@ def logit(self: Value, eps: float | None = None) -> Value:
 @lowers("aten.ldexp.Tensor")
 def ldexp(self: Value, other: Value) -> Value:
     """ldexp.Tensor(Tensor self, Tensor other) -> Tensor"""
-    return call("ops.ldexp", to_float(self), other)
+    return mul(self, pow_tensor(2.0, other))
 
 
 @lowers("aten.frexp.Tensor")
