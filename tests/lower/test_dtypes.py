@@ -72,9 +72,32 @@ def test_operands_of_two_dtypes() -> None:
         check_op(torch.ldexp, a, b, dynamic=False)
 
 
-def test_isclose_of_complex_numbers() -> None:
-    x = torch.tensor([1 + 1j, 2 + 2j])
-    check_op(torch.isclose, x, torch.tensor([1 + 1j, 2 + 3j]))
+C = torch.tensor([[1 + 1j, 2 - 2j, 0.5j], [3, 1e-4 + 1e-4j, -1j], [2, 1j, -3 + 0.25j]])
+COMPLEX: dict[str, Any] = {
+    "isclose": lambda x: torch.isclose(x, x.conj()),
+    "spreads": lambda x: (x.var(1), x.std(), *torch.var_mean(x, 0, correction=0.5)),
+    "expm1": torch.expm1,
+    "sigmoid": torch.sigmoid,
+    "sinc": torch.sinc,
+    "logsumexp": lambda x: (x.logsumexp(1), x.logsumexp((0, 1), keepdim=True)),
+    "renorm": lambda x: x.renorm(2, 0, 1.5),
+    "rms_norm": lambda x: F.rms_norm(x, (3,), eps=1e-3),
+    "solvers": lambda x: (torch.linalg.inv(x), torch.linalg.solve(x, x.mT)),
+    "solve_triangular": lambda x: torch.linalg.solve_triangular(x, x.mT, upper=True),
+    "cholesky": lambda x: torch.linalg.cholesky(x @ x.mH + torch.eye(3)),
+    "determinants": lambda x: (torch.linalg.det(x), torch.linalg.slogdet(x)),
+    "matrix_power": lambda x: torch.linalg.matrix_power(x, -2),
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_numbers(name: str) -> None:
+    check_op(COMPLEX[name], C, atol=1e-3, rtol=1e-4, dynamic=False)
+
+
+def test_random_complex_numbers() -> None:
+    for draw in (torch.Tensor.uniform_, torch.Tensor.normal_):
+        check_op(lambda x, draw=draw: draw(x.clone(), -2, 3), C, dynamic=False, values=False)
 
 
 SUMS: dict[str, Any] = {

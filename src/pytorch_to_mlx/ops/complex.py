@@ -58,3 +58,20 @@ def complex_reciprocal(x: mx.array) -> mx.array:
     real, imaginary = x.real / scale, x.imag / scale
     size = (real * real + imaginary * imaginary) * scale
     return complex_of(real / size, -imaginary / size)
+
+
+def complex_expm1(x: mx.array) -> mx.array:
+    """``exp(x) - 1`` of complex numbers, exact near zero."""
+    size, angle = mx.expm1(x.real), x.imag
+    real = size * mx.cos(angle) - 2 * mx.square(mx.sin(angle / 2))
+    return complex_of(real, (size + 1) * mx.sin(angle))
+
+
+def complex_logsumexp(
+    x: mx.array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False
+) -> mx.array:
+    """``torch.logsumexp`` of complex numbers."""
+    most = mx.max(x.real, axis=axis, keepdims=True)
+    most = mx.where(mx.isfinite(most), most, 0)
+    total = mx.log(mx.sum(mx.exp(x - most), axis=axis, keepdims=True)) + most
+    return total if keepdims else mx.squeeze(total, axis)

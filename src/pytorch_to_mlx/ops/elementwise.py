@@ -145,7 +145,7 @@ def logit(x: mx.array, eps: float | None = None) -> mx.array:
 def sinc(x: mx.array) -> mx.array:
     """``torch.sinc``: ``sin(pi x) / (pi x)``, 1 at 0."""
     x = as_float(x)
-    angle = x.astype(mx.float32) * math.pi
+    angle = (x if x.dtype == mx.complex64 else x.astype(mx.float32)) * math.pi
     safe = mx.where(angle == 0, 1.0, angle)
     return mx.where(angle == 0, 1.0, mx.sin(angle) / safe).astype(x.dtype)
 

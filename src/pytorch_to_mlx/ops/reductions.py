@@ -205,7 +205,7 @@ def cosine_similarity(x: mx.array, y: mx.array, axis: int = 1, eps: float = 1e-8
 def renorm(x: mx.array, p: float, axis: int, maxnorm: float) -> mx.array:
     """``torch.renorm``: shrink each slice along ``axis`` whose p-norm exceeds ``maxnorm``."""
     others = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
-    size = vector_norm(x.astype(mx.float32), p, others, True)
+    size = vector_norm(x if x.dtype == mx.complex64 else x.astype(mx.float32), p, others, True)
     return (x * mx.where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)).astype(x.dtype)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pytorch_to_mlx.graph.build import call, call_many
 from pytorch_to_mlx.graph.ir import Value
+from pytorch_to_mlx.graph.rules import broadcast
 from pytorch_to_mlx.lower.aten import Unsupported, lowers
 from pytorch_to_mlx.lower.aten.creation import filled
-from pytorch_to_mlx.lower.aten.linalg import info_codes
+from pytorch_to_mlx.lower.aten.linalg import for_dtype, info_codes
 
 
 def _nothing(like: Value) -> Value:
@@ -114,8 +115,8 @@ def triangular_solve(
     matrix, above = A, upper
     if transpose:
         matrix, above = call("mx.swapaxes", A, -1, -2), not upper
-    solution = call("ops.solve_triangular", matrix, self, above, True, unitriangular)
-    batch = solution.dims[:-2]
+    solution = call(for_dtype("solve_triangular", A), matrix, self, above, True, unitriangular)
+    batch = broadcast(self.dims[:-2], A.dims[:-2])
     return solution, call("mx.broadcast_to", A, (*batch, *A.dims[-2:]))
 
 
@@ -131,13 +132,13 @@ def lstsq(
 @lowers("aten._linalg_det.default")
 def det(A: Value) -> tuple[Value, ...]:
     """_linalg_det(Tensor A) -> (Tensor result, Tensor LU, Tensor pivots)"""
-    return call("ops.det", A), *call_many("ops.lu_factor", 2, A)
+    return call(for_dtype("det", A), A), *call_many("ops.lu_factor", 2, A)
 
 
 @lowers("aten._linalg_slogdet.default")
 def slogdet(A: Value) -> tuple[Value, ...]:
     """_linalg_slogdet(Tensor A) -> (Tensor sign, Tensor logabsdet, Tensor LU, Tensor pivots)"""
-    return *call_many("ops.slogdet", 2, A), *call_many("ops.lu_factor", 2, A)
+    return *call_many(for_dtype("slogdet", A), 2, A), *call_many("ops.lu_factor", 2, A)
 
 
 @lowers("aten._linalg_solve_ex.default")
@@ -146,5 +147,5 @@ def solve_ex(
 ) -> tuple[Value, ...]:
     """_linalg_solve_ex(Tensor A, Tensor B, *, bool left=True, bool check_errors=False)
     -> (Tensor result, Tensor LU, Tensor pivots, Tensor info)"""
-    result = call("ops.solve", A, B, **({} if left else {"left": False}))
+    result = call(for_dtype("solve", A), A, B, **({} if left else {"left": False}))
     return result, *call_many("ops.lu_factor", 2, A), info_codes(A)

@@ -22,6 +22,11 @@ from pytorch_to_mlx.lower.aten._common import (
 from pytorch_to_mlx.lower.aten.creation import filled
 
 
+def for_dtype(name: str, x: Value) -> str:
+    """The function of ``ops`` for the dtype: MLX's own solvers take real matrices only."""
+    return f"ops.{name}_complex" if is_complex(x) else f"ops.{name}"
+
+
 def info_codes(x: Value) -> Value:
     """The error codes of a factorisation, all zero: MLX raises where LAPACK reports a failure."""
     return filled(x.dims[:-2], 0, "int32")
@@ -191,13 +196,13 @@ def vecdot(x: Value, y: Value, dim: int = -1) -> Value:
 @lowers("aten.linalg_inv_ex")
 def inv_ex(A: Value, check_errors: bool = False) -> tuple[Value, Value]:
     """linalg_inv_ex(Tensor A, *, bool check_errors=False) -> (Tensor inverse, Tensor info)"""
-    return call("ops.inv", A), info_codes(A)
+    return call(for_dtype("inv", A), A), info_codes(A)
 
 
 @lowers("aten.linalg_inv", "aten.inverse")
 def inv(A: Value) -> Value:
     """linalg_inv(Tensor A) -> Tensor"""
-    return call("ops.inv", A)
+    return call(for_dtype("inv", A), A)
 
 
 @lowers("aten.linalg_pinv.atol_rtol_float", "aten.linalg_pinv.atol_rtol_tensor")
@@ -213,25 +218,25 @@ def pinv(self: Value, atol: Any = None, rtol: Any = None, hermitian: bool = Fals
 @lowers("aten.linalg_det", "aten.det")
 def det(A: Value) -> Value:
     """linalg_det(Tensor A) -> Tensor"""
-    return call("ops.det", A)
+    return call(for_dtype("det", A), A)
 
 
 @lowers("aten.linalg_slogdet", "aten.slogdet")
 def slogdet(A: Value) -> tuple[Value, ...]:
     """linalg_slogdet(Tensor A) -> (Tensor sign, Tensor logabsdet)"""
-    return call_many("ops.slogdet", 2, A)
+    return call_many(for_dtype("slogdet", A), 2, A)
 
 
 @lowers("aten.logdet")
 def logdet(self: Value) -> Value:
     """logdet(Tensor self) -> Tensor"""
-    return call("ops.logdet", self)
+    return call(for_dtype("logdet", self), self)
 
 
 @lowers("aten.linalg_solve")
 def solve(A: Value, B: Value, left: bool = True) -> Value:
     """linalg_solve(Tensor A, Tensor B, *, bool left=True) -> Tensor"""
-    return call("ops.solve", A, B, **({} if left else {"left": False}))
+    return call(for_dtype("solve", A), A, B, **({} if left else {"left": False}))
 
 
 @lowers("aten.linalg_solve_ex")
@@ -249,7 +254,7 @@ def solve_triangular(
 ) -> Value:
     """linalg_solve_triangular(Tensor self, Tensor B, *, bool upper, bool left=True,
     bool unitriangular=False) -> Tensor"""
-    return call("ops.solve_triangular", self, B, upper, left, unitriangular)
+    return call(for_dtype("solve_triangular", self), self, B, upper, left, unitriangular)
 
 
 @lowers("aten.linalg_cholesky_ex")
@@ -264,19 +269,19 @@ def cholesky_ex(
 @lowers("aten.linalg_cholesky", "aten.cholesky")
 def cholesky(self: Value, upper: bool = False) -> Value:
     """linalg_cholesky(Tensor self, *, bool upper=False) -> Tensor"""
-    return call("ops.cholesky", self, **({"upper": True} if upper else {}))
+    return call(for_dtype("cholesky", self), self, **({"upper": True} if upper else {}))
 
 
 @lowers("aten.cholesky_solve")
 def cholesky_solve(self: Value, input2: Value, upper: bool = False) -> Value:
     """cholesky_solve(Tensor self, Tensor input2, bool upper=False) -> Tensor"""
-    return call("ops.cholesky_solve", self, input2, upper)
+    return call(for_dtype("cholesky_solve", self), self, input2, upper)
 
 
 @lowers("aten.cholesky_inverse")
 def cholesky_inverse(self: Value, upper: bool = False) -> Value:
     """cholesky_inverse(Tensor self, bool upper=False) -> Tensor"""
-    return call("ops.cholesky_inverse", self, upper)
+    return call(for_dtype("cholesky_inverse", self), self, upper)
 
 
 @lowers("aten.linalg_eigh", "aten._linalg_eigh")
@@ -295,7 +300,7 @@ def matrix_exp(self: Value) -> Value:
 @lowers("aten.linalg_matrix_power", "aten.matrix_power")
 def matrix_power(self: Value, n: int) -> Value:
     """linalg_matrix_power(Tensor self, int n) -> Tensor"""
-    return call("ops.matrix_power", self, n)
+    return call(for_dtype("matrix_power", self) if n < 0 else "ops.matrix_power", self, n)
 
 
 @lowers("aten.linalg_householder_product")

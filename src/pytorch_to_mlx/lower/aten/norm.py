@@ -11,6 +11,7 @@ from pytorch_to_mlx.graph.dims import product
 from pytorch_to_mlx.lower._channels import to_first, to_last
 from pytorch_to_mlx.lower._precision import in_single
 from pytorch_to_mlx.lower.aten import lowers
+from pytorch_to_mlx.lower.aten._common import is_complex
 from pytorch_to_mlx.lower.aten.reductions import mean_of, variance_of
 
 FLOAT32_EPS = 1.1920928955078125e-07
@@ -72,7 +73,11 @@ def rms_norm(
     """rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) ->
     Tensor
     """
-    eps = DTYPE_EPS[str(x.dtype)] if eps is None else eps
+    eps = DTYPE_EPS.get(str(x.dtype), FLOAT32_EPS) if eps is None else eps
+    if is_complex(x):  # by its plain square, as torch has it
+        axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
+        made = x / call(mx.sqrt, call(mx.mean, call(mx.square, x), axis=axes, keepdims=True) + eps)
+        return made if weight is None else made * weight
     merged, w = _over_last(x, normalized_shape, weight)
     y = call(mx.fast.rms_norm, merged, w, eps)
     return y if merged is x else y.reshape(*x.dims)

@@ -44,7 +44,6 @@ _UNARY: dict[str, Any] = {
     "erf": mx.erf,
     "erfinv": mx.erfinv,
     "exp": mx.exp,
-    "expm1": mx.expm1,
     "floor": mx.floor,
     "isneginf": mx.isneginf,
     "isposinf": mx.isposinf,
@@ -58,13 +57,10 @@ _UNARY: dict[str, Any] = {
     "rad2deg": mx.degrees,
     "reciprocal": mx.reciprocal,
     "rsqrt": mx.rsqrt,
-    "sigmoid": mx.sigmoid,
     "sin": mx.sin,
     "sinh": mx.sinh,
-    "special_expit": mx.sigmoid,
     "special_erf": mx.erf,
     "special_erfinv": mx.erfinv,
-    "special_expm1": mx.expm1,
     "special_log1p": mx.log1p,
     "sqrt": mx.sqrt,
     "square": mx.square,
@@ -93,6 +89,20 @@ def _unary(target: Any) -> Callable[[Value], Value]:
 
 for _name, _target in _UNARY.items():
     lowers(f"aten.{_name}.default")(_unary(_target))
+
+
+@lowers("aten.expm1.default", "aten.special_expm1.default")
+def expm1(self: Value) -> Value:
+    """expm1(Tensor self) -> Tensor"""
+    return call("ops.complex_expm1" if is_complex(self) else mx.expm1, self)
+
+
+@lowers("aten.sigmoid.default", "aten.special_expit.default")
+def sigmoid(self: Value) -> Value:
+    """sigmoid(Tensor self) -> Tensor"""
+    if is_complex(self):
+        return call("ops.complex_reciprocal", call(mx.exp, -self) + 1)
+    return call(mx.sigmoid, self)
 
 
 @lowers("aten.sign", "aten.sgn")

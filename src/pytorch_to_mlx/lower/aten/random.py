@@ -23,7 +23,19 @@ def _like(x: Value, dtype: str | None) -> str:
 
 def _drawn(target: Any, shape: Size, dtype: str | None, **more: Any) -> Value:
     kind = {} if dtype in (None, "float32") else {"dtype": DType(str(dtype))}
+    if kind and DType(str(dtype)).is_complex and more:
+        return _drawn_complex(target, tuple(shape), **more)
     return call(target, shape=tuple(shape), **more, **kind)
+
+
+def _drawn_complex(
+    target: Any, shape: Size, loc: Any = 0.0, scale: float = 1.0, **bounds: float
+) -> Value:
+    """Uniform: both parts are. Normal: they share the variance, and the mean is the number's."""
+    if target is mx.random.uniform:
+        parts = (call(target, shape=shape, **bounds) for _ in range(2))
+        return call("ops.complex_of", *parts)
+    return call(target, shape=shape, dtype=DType("complex64")) * scale + loc
 
 
 @lowers("aten.rand.default", "aten.rand.generator")

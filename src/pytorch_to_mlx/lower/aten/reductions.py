@@ -10,7 +10,7 @@ from pytorch_to_mlx.graph.build import call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.graph.ir import Value
 from pytorch_to_mlx.lower._precision import in_single
-from pytorch_to_mlx.lower.aten import Unsupported, lowers
+from pytorch_to_mlx.lower.aten import lowers
 from pytorch_to_mlx.lower.aten._common import (
     axes_of,
     count,
@@ -100,8 +100,10 @@ def nanmean(self: Value, dim: Any = None, keepdim: bool = False, dtype: str | No
 def _spread(target: Any, x: Value, dim: Any, correction: Any, keepdim: bool) -> Value:
     axis = axes_of(dim, x.ndim)
     correction = 1 if correction is None else correction
-    if is_complex(x):
-        raise Unsupported("the variance of complex numbers has no MLX form")
+    if is_complex(x):  # the spreads of both parts add up
+        parts = (call(mx.real, x), call(mx.imag, x))
+        real, imaginary = (_spread(mx.var, part, dim, correction, keepdim) for part in parts)
+        return call(mx.sqrt, real + imaginary) if target is mx.std else real + imaginary
     if float(correction).is_integer():
         ddof = {"ddof": int(correction)} if correction else {}
         return in_single(x, lambda wide: call(target, wide, **reduction(axis, keepdim), **ddof))
@@ -298,4 +300,7 @@ def count_nonzero(self: Value, dim: Any = None) -> Value:
 @lowers("aten.logsumexp", "aten.special_logsumexp")
 def logsumexp(self: Value, dim: Any, keepdim: bool = False) -> Value:
     """logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor"""
-    return call(mx.logsumexp, to_float(self), **reduction(axes_of(dim, self.ndim), keepdim))
+    how = reduction(axes_of(dim, self.ndim), keepdim)
+    if is_complex(self):
+        return call("ops.complex_logsumexp", self, **how)
+    return call(mx.logsumexp, to_float(self), **how)

@@ -1,0 +1,74 @@
+"""ops.complex_linalg against torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pytorch_to_mlx.ops import complex_linalg as cl
+from tests.ops.torch_parity import assert_same, to_mx
+
+LOOSE = 1e-4
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.complex64)
+
+
+def square(*batch: int, n: int = 4) -> torch.Tensor:
+    return drawn(*batch, n, n) + 3 * torch.eye(n)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 1)])
+def test_solvers(batch: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    a, b, v = square(*batch), drawn(*batch, 4, 2), drawn(*batch, 4)
+    m = to_mx(a)
+    assert_same(cl.inv_complex(m), torch.linalg.inv(a), LOOSE)
+    assert_same(cl.solve_complex(m, to_mx(b)), torch.linalg.solve(a, b), LOOSE)
+    assert_same(cl.solve_complex(m, to_mx(v)), torch.linalg.solve(a, v), LOOSE)
+    side = b.mT.contiguous()
+    want = torch.linalg.solve(a, side, left=False)
+    assert_same(cl.solve_complex(m, to_mx(side), False), want, LOOSE)
+    for upper in (False, True):
+        for unit in (False, True):
+            want = torch.linalg.solve_triangular(a, b, upper=upper, unitriangular=unit)
+            got = cl.solve_triangular_complex(m, to_mx(b), upper, True, unit)
+            assert_same(got, want, LOOSE)
+        want = torch.linalg.solve_triangular(a, side, upper=upper, left=False)
+        assert_same(cl.solve_triangular_complex(m, to_mx(side), upper, False), want, LOOSE)
+    assert_same(cl.matrix_power_complex(m, -3), torch.linalg.matrix_power(a, -3), LOOSE)
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky(batch: tuple[int, ...], upper: bool) -> None:
+    torch.manual_seed(0)
+    root = square(*batch)
+    a, b = root @ root.mH, drawn(*batch, 4, 2)
+    want = torch.linalg.cholesky(a, upper=upper)
+    assert_same(cl.cholesky_complex(to_mx(a), upper), want, LOOSE)
+    # The other triangle is not read.
+    assert_same(cl.cholesky_complex(to_mx(a.triu() if upper else a.tril()), upper), want, LOOSE)
+    factor = to_mx(want)
+    solved = torch.cholesky_solve(b, want, upper)
+    assert_same(cl.cholesky_solve_complex(to_mx(b), factor, upper), solved, LOOSE)
+    inverse = torch.cholesky_inverse(want, upper)
+    assert_same(cl.cholesky_inverse_complex(factor, upper), inverse, LOOSE)
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_determinants(batch: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    a = square(*batch)
+    assert_same(cl.det_complex(to_mx(a)), torch.linalg.det(a), LOOSE)
+    assert_same(cl.slogdet_complex(to_mx(a)), tuple(torch.linalg.slogdet(a)), LOOSE)
+    assert_same(cl.logdet_complex(to_mx(a)), torch.logdet(a), LOOSE)
+
+
+def test_nothing() -> None:
+    a = drawn(2, 0, 0)
+    assert_same(cl.inv_complex(to_mx(a)), torch.linalg.inv(a))
+    assert_same(cl.cholesky_complex(to_mx(a)), torch.linalg.cholesky(a))
+    assert_same(cl.det_complex(to_mx(a)), torch.linalg.det(a))
+    assert_same(cl.slogdet_complex(to_mx(a)), tuple(torch.linalg.slogdet(a)))
