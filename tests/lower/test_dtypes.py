@@ -23,6 +23,10 @@ INTEGERS: dict[str, tuple[Any, tuple[torch.Tensor, ...]]] = {
         lambda a, b, c: torch.baddbmm(a, b, c, beta=1.2, alpha=0.6),
         (I[None], I[None], I[None]),
     ),
+    "addbmm of small integers": (
+        torch.addbmm,
+        tuple(x.to(torch.uint8) for x in (I, I[None] + 40, I[None] + 90)),
+    ),
     "negative powers": (
         torch.pow,
         (torch.tensor([2, -1, -1, 1, 0, 3]), torch.tensor([-1, -3, -2, -1, -1, 2])),
@@ -86,6 +90,13 @@ COMPLEX: dict[str, Any] = {
     "solve_triangular": lambda x: torch.linalg.solve_triangular(x, x.mT, upper=True),
     "cholesky": lambda x: torch.linalg.cholesky(x @ x.mH + torch.eye(3)),
     "determinants": lambda x: (torch.linalg.det(x), torch.linalg.slogdet(x)),
+    "hermitian pinv": lambda x: torch.linalg.pinv(x, hermitian=True),
+    "stft": lambda x: torch.view_as_real(
+        torch.stft(x.reshape(9), 4, onesided=False, center=False, return_complex=True)
+    ),
+    "stft in parts": lambda x: torch.stft(
+        x.reshape(9), 4, onesided=False, center=False, return_complex=False
+    ),
     "matrix_power": lambda x: torch.linalg.matrix_power(x, -2),
 }
 

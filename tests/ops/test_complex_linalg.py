@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pytorch_to_mlx.ops import complex_linalg as cl
+from pytorch_to_mlx.ops.factorisations import lstsq
 from tests.ops.torch_parity import assert_same, to_mx
 
 LOOSE = 1e-4
@@ -64,6 +65,16 @@ def test_determinants(batch: tuple[int, ...]) -> None:
     assert_same(cl.det_complex(to_mx(a)), torch.linalg.det(a), LOOSE)
     assert_same(cl.slogdet_complex(to_mx(a)), tuple(torch.linalg.slogdet(a)), LOOSE)
     assert_same(cl.logdet_complex(to_mx(a)), torch.logdet(a), LOOSE)
+
+
+def test_least_squares() -> None:
+    torch.manual_seed(0)
+    a, b = drawn(5, 3), drawn(5, 2)
+    want = torch.linalg.lstsq(a, b, driver="gelsd")
+    got = lstsq(to_mx(a), to_mx(b), driver="gelsd")
+    for g, w in zip(got, want, strict=True):
+        if w.dtype.is_floating_point or w.dtype.is_complex:
+            assert_same(g, w, LOOSE)
 
 
 def test_nothing() -> None:

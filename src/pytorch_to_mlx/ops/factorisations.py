@@ -147,11 +147,11 @@ def lstsq(
     values = svdvals(a)
     solution = pinv(a, cut) @ right
     rank = mx.sum((values > values[..., :1] * cut).astype(mx.int64), axis=-1)
-    residuals = mx.zeros((0,), dtype=a.dtype)
+    residuals = mx.zeros((0,), dtype=values.dtype)
     if m > n and (driver == "gels" or (driver != "gelsy" and bool(mx.all(rank == n)))):
-        residuals = mx.sum(mx.square(a @ solution - right), axis=-2)
+        residuals = mx.sum(mx.square(mx.abs(a @ solution - right)), axis=-2)
     if driver == "gels":
         rank = mx.zeros((0,), dtype=mx.int64)
     if driver not in ("gelsd", "gelss"):
-        values = mx.zeros((0,), dtype=a.dtype)
+        values = mx.zeros((0,), dtype=values.dtype)
     return solution[..., 0] if vector else solution, residuals, rank, values

@@ -210,8 +210,13 @@ def pinv(self: Value, atol: Any = None, rtol: Any = None, hermitian: bool = Fals
     """linalg_pinv.atol_rtol_float(Tensor self, *, float? atol=None, float? rtol=None,
     bool hermitian=False) -> Tensor"""
     if hermitian:  # only the lower triangle is read
-        below = call(mx.swapaxes, call(mx.tril, self, k=-1), -1, -2)
-        self = call(mx.tril, self) + (call(mx.conj, below) if is_complex(self) else below)
+        below = call(mx.tril, self, k=-1)
+        above = call(mx.swapaxes, below, -1, -2)
+        if is_complex(self):  # and of the diagonal only the real parts
+            diagonal = call(mx.triu, call(mx.tril, call(mx.real, self)))
+            self = below + call(mx.conj, above) + diagonal
+        else:
+            self = call(mx.tril, self) + above
     return call("ops.pinv", self, rtol, 0.0 if atol is None else atol)
 
 

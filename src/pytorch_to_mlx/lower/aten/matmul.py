@@ -62,7 +62,12 @@ def addmm(self: Value, mat1: Value, mat2: Value, beta: Any = 1, alpha: Any = 1) 
 def addbmm(self: Value, batch1: Value, batch2: Value, beta: Any = 1, alpha: Any = 1) -> Value:
     """addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1)
     -> Tensor"""
-    return _plus(self, call(mx.sum, product(batch1, batch2), axis=0), beta, alpha)
+    return _plus(self, _summed(product(batch1, batch2), axis=0), beta, alpha)
+
+
+def _summed(x: Value, **how: Any) -> Value:
+    """A sum in the dtype of ``x``, where MLX widens small integers."""
+    return call(mx.sum, x, **how).astype(DType(str(x.dtype)))
 
 
 @lowers("aten.outer", "aten.ger")
@@ -144,8 +149,8 @@ def tensordot(
     # An axis of size one counts for all elements of its partner.
     self_only = tuple(a for a, b in pairs if _one(other, b) and not _one(self, a))
     other_only = tuple(b for a, b in pairs if _one(self, a) and not _one(other, b))
-    a = call(mx.sum, self, axis=self_only, keepdims=True) if self_only else self
-    b = call(mx.sum, other, axis=other_only, keepdims=True) if other_only else other
+    a = _summed(self, axis=self_only, keepdims=True) if self_only else self
+    b = _summed(other, axis=other_only, keepdims=True) if other_only else other
     if _exact(a):
         return _tensordot_exact(a, b, dims_self, dims_other)
     return call(mx.tensordot, a, b, (tuple(dims_self), tuple(dims_other)))

@@ -40,7 +40,9 @@ def _stft(
     given |= {"pad_mode": pad_mode} if center and pad_mode != "reflect" else {}
     given |= {"normalized": True} if normalized else {}
     spectrum = call("ops.stft", x, n_fft, **given)
-    return spectrum if return_complex or x.dtype == "complex64" else _real_imag(spectrum)
+    if return_complex is None:
+        return_complex = x.dtype == "complex64"
+    return spectrum if return_complex else _real_imag(spectrum)
 
 
 @lowers("aten.stft.default")
