@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.lower.harness import check_op
+from tests.lower.harness import check_op, lower, run_graph
 
 I = torch.tensor([[3, -1, 4], [1, -5, 9], [2, 6, -7]])
 LONG = torch.full((2, 3000), 4.0)
@@ -26,6 +27,13 @@ INTEGERS: dict[str, tuple[Any, tuple[torch.Tensor, ...]]] = {
     "addbmm of small integers": (
         torch.addbmm,
         tuple(x.to(torch.uint8) for x in (I, I[None] + 40, I[None] + 90)),
+    ),
+    "negative factors of unsigned numbers": (
+        lambda x: (
+            torch.addmm(x, x, x, beta=-1, alpha=-2),
+            x.index_add(0, torch.tensor([0, 2]), x[:2], alpha=-1),
+        ),
+        (torch.arange(9, dtype=torch.uint8).reshape(3, 3),),
     ),
     "negative powers": (
         torch.pow,
@@ -109,6 +117,12 @@ def test_complex_numbers(name: str) -> None:
 def test_random_complex_numbers() -> None:
     for draw in (torch.Tensor.uniform_, torch.Tensor.normal_):
         check_op(lambda x, draw=draw: draw(x.clone(), -2, 3), C, dynamic=False, values=False)
+    many = torch.zeros(20000, dtype=torch.complex64)
+    captured, graph = lower(lambda x: x.clone().normal_(-2, 0.5), many, dynamic=False)
+    (got,) = run_graph(graph, [many], captured.tensors)
+    drawn = torch.view_as_real(torch.tensor(np.array(got)))
+    assert (drawn.mean(0) + 2).abs().max() < 0.02  # torch's mean is that of either part
+    assert (drawn.std(0) - 0.5 / 2**0.5).abs().max() < 0.02
 
 
 SUMS: dict[str, Any] = {

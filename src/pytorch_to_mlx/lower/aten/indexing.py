@@ -226,9 +226,8 @@ def scatter_reduce(
 @lowers("aten.index_add")
 def index_add(self: Value, dim: int, index: Value, source: Value, alpha: Any = 1) -> Value:
     """index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor"""
-    return call(
-        "ops.index_add", self, dim, index, source, **({} if alpha == 1 else {"alpha": alpha})
-    )
+    scale = {} if alpha == 1 else {"alpha": align(source, alpha)[1]}
+    return call("ops.index_add", self, dim, index, source, **scale)
 
 
 @lowers("aten.index_copy")

@@ -23,7 +23,7 @@ def product(a: Value, b: Value) -> Value:
 
 
 def _times(x: Value, factor: Any) -> Value:
-    return x if factor == 1 else x * factor
+    return x if factor == 1 else x * align(x, factor)[1]
 
 
 def _plus(self: Value, made: Value, beta: Any, alpha: Any) -> Value:

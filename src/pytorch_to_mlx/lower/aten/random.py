@@ -31,11 +31,11 @@ def _drawn(target: Any, shape: Size, dtype: str | None, **more: Any) -> Value:
 def _drawn_complex(
     target: Any, shape: Size, loc: Any = 0.0, scale: float = 1.0, **bounds: float
 ) -> Value:
-    """Uniform: both parts are. Normal: they share the variance, and the mean is the number's."""
+    """Uniform: both parts are. Normal: they share the variance, and each has the mean."""
     if target is mx.random.uniform:
         parts = (call(target, shape=shape, **bounds) for _ in range(2))
         return call("ops.complex_of", *parts)
-    return call(target, shape=shape, dtype=DType("complex64")) * scale + loc
+    return call(target, shape=shape, dtype=DType("complex64")) * scale + loc * (1 + 1j)
 
 
 @lowers("aten.rand.default", "aten.rand.generator")
