@@ -66,6 +66,10 @@ INTEGERS: dict[str, tuple[Any, tuple[torch.Tensor, ...]]] = {
         lambda x: (torch.fmod(x, -2.5), torch.remainder(x, 2.5)),
         (torch.tensor([-(2**15), 2**15 - 1, 7], dtype=torch.int16),),
     ),
+    "cosine_embedding_loss of unsigned targets": (
+        F.cosine_embedding_loss,
+        (I.to(torch.uint8) % 5, I.flip(0).to(torch.uint8) % 5, torch.tensor([1, 255, 0]).byte()),
+    ),
     "relu6": (F.relu6, (I,)),
     "bilinear": (F.bilinear, (I, I.flip(0), torch.arange(36).reshape(4, 3, 3), torch.arange(4))),
 }

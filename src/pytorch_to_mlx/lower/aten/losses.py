@@ -140,6 +140,8 @@ def cosine_embedding_loss(
     reduction=1) -> Tensor
     """
     given = _given(reduction, margin=_unless(margin, 0.0))
+    if target.dtype == "uint8":
+        target = target.astype(DType("int8"))  # whose -1 is the 255 that torch compares with
     return call(ops.cosine_embedding_loss, input1, input2, target, **given)
 
 
