@@ -35,6 +35,8 @@ def test_long_half_sums() -> None:
     for dtype in (torch.float16, torch.bfloat16):
         x = torch.full((3000,), 0.5, dtype=dtype)
         assert_same(cu.cumsum(to_mx(x), 0), torch.cumsum(x, 0))
+        area = torch.cumulative_trapezoid(x, dim=0)
+        assert_same(cu.cumulative_trapezoid(to_mx(x)), area)
 
 
 def test_specials_and_ties() -> None:

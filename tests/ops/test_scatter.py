@@ -31,6 +31,19 @@ def test_index_put(case: int, accumulate: bool, dtype: torch.dtype) -> None:
         assert_same(got, want)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_many_half_types_in_one_place(dtype: torch.dtype) -> None:
+    x, src = torch.zeros(2, dtype=dtype), torch.ones(4096, dtype=dtype)
+    places = torch.arange(4096) % 2
+    m, ms, mp = to_mx((x, src, places))
+    assert_same(sc.scatter_add(m, 0, mp, ms), x.scatter_add(0, places, src))
+    for reduce in ("sum", "mean"):
+        want = x.scatter_reduce(0, places, src, reduce)
+        assert_same(sc.scatter_reduce(m, 0, mp, ms, reduce), want)
+    want = x.index_reduce(0, places, src, "mean", include_self=False)
+    assert_same(sc.index_reduce(m, 0, mp, ms, "mean", False), want)
+
+
 def test_index_put_distinct_places_and_bool() -> None:
     x, places = torch.zeros(5, 3), torch.tensor([4, 0, -3])
     values = torch.randn(3, 3)

@@ -71,7 +71,7 @@ def cumulative_trapezoid(
 ) -> mx.array:
     """``torch.cumulative_trapezoid``: running area, one element shorter along ``axis``."""
     pieces = trapezoid_pieces(y, x, dx, axis)
-    return mx.moveaxis(mx.cumsum(pieces, axis=-1), -1, axis)
+    return mx.moveaxis(cumsum(pieces, -1), -1, axis)
 
 
 def trapezoid_pieces(y: mx.array, x: mx.array | None, dx: float, axis: int) -> mx.array:

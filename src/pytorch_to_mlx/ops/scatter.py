@@ -39,6 +39,10 @@ def reduce_at(
     """
     if src.size == 0:
         return x
+    if x.dtype in (mx.float16, mx.bfloat16) and reduce in ("sum", "mean", "prod"):
+        # A running sum in half precision stops growing; torch keeps it in float32.
+        wide = x.astype(mx.float32), key, src.astype(mx.float32), reduce, include_self
+        return reduce_at(*wide).astype(x.dtype)
     touched = mx.zeros(x.shape, dtype=mx.int32).at[key].add(mx.ones(src.shape, dtype=mx.int32))
     start = x
     if not include_self and reduce in ("sum", "mean", "prod"):
@@ -188,10 +192,12 @@ def scatter(
     target, key, values = scatter_part(x, axis, indices, src)
     if reduce is None:
         out = write_at(target, key, values)
-    elif reduce == "add":
-        out = target.at[key].add(values)
     else:
-        out = target.at[key].multiply(values)
+        # A running sum in half precision stops growing; torch keeps it in float32.
+        half = x.dtype in (mx.float16, mx.bfloat16)
+        wide, more = (v.astype(mx.float32) if half else v for v in (target, values))
+        place = wide.at[key]
+        out = (place.add(more) if reduce == "add" else place.multiply(more)).astype(x.dtype)
     return out.reshape(x.shape)
 
 

@@ -256,7 +256,7 @@ def pow_tensor(self: Any, exponent: Value) -> Value:
     dtype = result_type(self, exponent)
     a, b = align(self, exponent)
     if dtype.startswith("int"):
-        # MLX's integer power halves the exponent until it is 0, which no negative one becomes.
+        # MLX's own power of integers knows no negative exponents.
         return call("ops.integer_power", as_array(a, str(dtype)), b)
     return call(mx.power, a, b)
 

@@ -71,10 +71,12 @@ def mean(self: Value, dim: Any, keepdim: bool = False, dtype: str | None = None)
 
 
 def mean_of(x: Value, **how: Any) -> Value:
+    """``mx.mean``, of half types in float32."""
     return in_single(x, lambda wide: call(mx.mean, wide, **how))
 
 
 def variance_of(x: Value, **how: Any) -> Value:
+    """``mx.var``, of half types in float32."""
     return in_single(x, lambda wide: call(mx.var, wide, **how))
 
 
