@@ -1,8 +1,9 @@
 """Runs the conformance sets and writes their records, and the figures in ``docs/coverage.md``.
 
 ``python scripts/conformance.py`` runs all of torch's OpInfo table and all architectures;
-``--ops`` or ``--architectures`` only those. With names, those only, merged into what is on record;
-``--failing`` runs again what failed, ``--table`` only rewrites the pages.
+``--ops`` or ``--architectures`` only those, ``--dtypes`` the table in other dtypes (half an hour).
+With names (of dtypes, there), those only, merged into what is on record; ``--failing`` runs again
+what failed, ``--table`` only rewrites the pages.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 
 import architectures_record
+import dtypes_record
 import opinfo_record
 import workers
 
@@ -29,13 +31,17 @@ def write_coverage() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="entries of the one set that is run")
+    parser.add_argument("names", nargs="*", help="entries of the one set that is run, or dtypes")
     parser.add_argument("--ops", action="store_true", help="only torch's OpInfo table")
     parser.add_argument("--architectures", action="store_true", help="only the architectures")
+    parser.add_argument("--dtypes", action="store_true", help="the OpInfo table in other dtypes")
     parser.add_argument("--failing", action="store_true", help="run again what failed")
     parser.add_argument("--table", action="store_true", help="only write the pages")
     parser.add_argument("--samples", type=int, default=5, help="samples an OpInfo entry")
     options = parser.parse_args()
+    if options.dtypes:
+        dtypes_record.run(options.names, failing=options.failing, table=options.table)
+        return 0
     both = options.ops == options.architectures
     if options.names and both:
         parser.error("names need --ops or --architectures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -34,11 +35,21 @@ def entries() -> dict[str, Any]:
     return {op.formatted_name: op for op in table.op_db}
 
 
+def entries_in(dtype: str) -> list[str]:
+    """The entries whose CPU kernels take a dtype."""
+    wanted = getattr(torch, dtype)
+    return [name for name, op in entries().items() if wanted in op.supported_dtypes("cpu")]
+
+
 def samples(op: Any, count: int = SAMPLES) -> Iterator[Sample]:
-    """The op's first samples, in the first dtype of float32, int64, bool, complex64 it takes."""
+    """The op's first samples, in the first dtype of float32, int64, bool, complex64 it takes;
+    ``P2M_DTYPE`` names another.
+    """
     # An entry for other devices only may still run on the CPU.
     kinds = op.supported_dtypes("cpu") or op.supported_dtypes("cuda")
-    dtype = next((d for d in _DTYPES if d in kinds), None)
+    named = os.environ.get("P2M_DTYPE")
+    wanted = (getattr(torch, named),) if named else _DTYPES
+    dtype = next((d for d in wanted if d in kinds), None)
     if dtype is None:
         raise ValueError("torch has no float32, int64, bool or complex64 kernel on this machine")
     first = list(itertools.islice(_draw(op, dtype, True), count))

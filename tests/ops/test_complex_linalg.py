@@ -77,6 +77,30 @@ def test_least_squares() -> None:
             assert_same(g, w, LOOSE)
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5, 3), (2, 3, 5), (2, 0, 3)])
+def test_lu(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    a = drawn(*shape)
+    assert_same(cl.lu_factor_complex(to_mx(a)), tuple(torch.linalg.lu_factor(a)), LOOSE)
+    assert_same(cl.lu_complex(to_mx(a)), tuple(torch.linalg.lu(a)), LOOSE)
+
+
+def test_lu_without_a_pivot() -> None:
+    a = torch.tensor([[0, 2, 1], [0, 1j, 3], [0, 1, 1 + 1j]], dtype=torch.complex64)
+    assert_same(cl.lu_factor_complex(to_mx(a)), tuple(torch.linalg.lu_factor_ex(a))[:2], LOOSE)
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("of_adjoint", [True, False])
+def test_lu_solve(left: bool, of_adjoint: bool) -> None:
+    torch.manual_seed(0)
+    a, b = square(3), drawn(3, 4, 2) if left else drawn(3, 2, 4)
+    factors = torch.linalg.lu_factor(a)
+    want = torch.linalg.lu_solve(*factors, b, left=left, adjoint=of_adjoint)
+    packed, pivots = map(to_mx, factors)
+    assert_same(cl.lu_solve_complex(packed, pivots, to_mx(b), left, of_adjoint), want, LOOSE)
+
+
 def test_nothing() -> None:
     a = drawn(2, 0, 0)
     assert_same(cl.inv_complex(to_mx(a)), torch.linalg.inv(a))

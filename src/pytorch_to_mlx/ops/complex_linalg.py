@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-from pytorch_to_mlx.ops.linalg import adjoint, inv, solve_columns
+from pytorch_to_mlx.ops.linalg import adjoint, inv, lu_unpack, solve_columns
 
 
 def real_blocks(x: mx.array) -> mx.array:
@@ -48,8 +48,7 @@ def solve_triangular_complex(
     """``torch.linalg.solve_triangular`` of complex matrices: only that triangle is read."""
     a = mx.triu(a) if upper else mx.tril(a)
     if unitriangular:
-        eye = mx.eye(a.shape[-1], dtype=a.dtype)
-        a = a * (1 - eye) + eye
+        a = mx.where(mx.eye(a.shape[-1]) == 1, 1, a)
     if not left:
         turned = solve_columns_complex(mx.swapaxes(a, -1, -2), mx.swapaxes(b, -1, -2))
         return mx.swapaxes(turned, -1, -2)
@@ -115,3 +114,47 @@ def matrix_power_complex(x: mx.array, n: int) -> mx.array:
     for _ in range(-n - 1):
         out = out @ x
     return out
+
+
+def lu_factor_complex(x: mx.array) -> tuple[mx.array, mx.array]:
+    """``torch.linalg.lu_factor`` of complex [..., m, n], a column at a time.
+
+    The pivot is what LAPACK takes: the largest sum of the sizes of both parts.
+    """
+    m, n = x.shape[-2:]
+    rows, columns = mx.arange(m), mx.arange(n)
+    pivots = [mx.zeros((*x.shape[:-2], 0), dtype=mx.int32)]
+    for j in range(min(m, n)):
+        column = x[..., j]
+        size = mx.where(rows < j, -1, mx.abs(mx.real(column)) + mx.abs(mx.imag(column)))
+        pivot = mx.argmax(size, axis=-1, keepdims=True).astype(mx.int32)
+        pivots.append(pivot + 1)
+        order = mx.where(rows == j, pivot, mx.where(rows == pivot, j, rows))
+        x = mx.take_along_axis(x, mx.expand_dims(order, -1), axis=-2)
+        row, column = x[..., j, :], x[..., j]
+        first = row[..., j : j + 1]
+        factors = mx.where(rows > j, column / mx.where(first == 0, 1, first), 0)
+        rest = x - mx.expand_dims(factors, -1) * mx.expand_dims(mx.where(columns > j, row, 0), -2)
+        inside = (columns == j) & (rows > j)[:, None]
+        x = mx.where(inside, mx.expand_dims(factors, -1), rest)
+    return x, mx.concatenate(pivots, axis=-1)
+
+
+def lu_complex(x: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+    """``torch.linalg.lu`` of complex [..., m, n]: P, L and U with ``x = P @ L @ U``."""
+    return lu_unpack(*lu_factor_complex(x))
+
+
+def lu_solve_complex(
+    packed: mx.array, pivots: mx.array, b: mx.array, left: bool = True, adjoint_of: bool = False
+) -> mx.array:
+    """``torch.linalg.lu_solve`` of complex matrices."""
+    p, lower, upper = lu_unpack(packed, pivots)
+    if not left:
+        return adjoint(lu_solve_complex(packed, pivots, adjoint(b), adjoint_of=not adjoint_of))
+    if adjoint_of:
+        half = solve_triangular_complex(adjoint(upper), b, upper=False)
+        return p @ solve_triangular_complex(adjoint(lower), half, upper=True, unitriangular=True)
+    turned = mx.swapaxes(p, -1, -2) @ b
+    half = solve_triangular_complex(lower, turned, upper=False, unitriangular=True)
+    return solve_triangular_complex(upper, half, upper=True)

@@ -69,7 +69,7 @@ def _check_pivot(pivot: bool) -> None:
 def lu(A: Value, pivot: bool = True) -> tuple[Value, ...]:
     """linalg_lu(Tensor A, *, bool pivot=True) -> (Tensor P, Tensor L, Tensor U)"""
     _check_pivot(pivot)
-    return call_many("ops.lu", 3, A)
+    return call_many(for_dtype("lu", A), 3, A)
 
 
 @lowers("aten.linalg_lu_factor_ex.default")
@@ -77,14 +77,14 @@ def lu_factor_ex(A: Value, pivot: bool = True, check_errors: bool = False) -> tu
     """linalg_lu_factor_ex(Tensor A, *, bool pivot=True, bool check_errors=False)
     -> (Tensor LU, Tensor pivots, Tensor info)"""
     _check_pivot(pivot)
-    return *call_many("ops.lu_factor", 2, A), info_codes(A)
+    return *call_many(for_dtype("lu_factor", A), 2, A), info_codes(A)
 
 
 @lowers("aten.linalg_lu_solve")
 def lu_solve(LU: Value, pivots: Value, B: Value, left: bool = True, adjoint: bool = False) -> Value:
     """linalg_lu_solve(Tensor LU, Tensor pivots, Tensor B, *, bool left=True, bool adjoint=False)
     -> Tensor"""
-    return call("ops.lu_solve", LU, pivots, B, left, adjoint)
+    return call(for_dtype("lu_solve", LU), LU, pivots, B, left, adjoint)
 
 
 @lowers("aten.lu_unpack.default")
@@ -132,13 +132,13 @@ def lstsq(
 @lowers("aten._linalg_det.default")
 def det(A: Value) -> tuple[Value, ...]:
     """_linalg_det(Tensor A) -> (Tensor result, Tensor LU, Tensor pivots)"""
-    return call(for_dtype("det", A), A), *call_many("ops.lu_factor", 2, A)
+    return call(for_dtype("det", A), A), *call_many(for_dtype("lu_factor", A), 2, A)
 
 
 @lowers("aten._linalg_slogdet.default")
 def slogdet(A: Value) -> tuple[Value, ...]:
     """_linalg_slogdet(Tensor A) -> (Tensor sign, Tensor logabsdet, Tensor LU, Tensor pivots)"""
-    return *call_many(for_dtype("slogdet", A), 2, A), *call_many("ops.lu_factor", 2, A)
+    return *call_many(for_dtype("slogdet", A), 2, A), *call_many(for_dtype("lu_factor", A), 2, A)
 
 
 @lowers("aten._linalg_solve_ex.default")
@@ -148,4 +148,4 @@ def solve_ex(
     """_linalg_solve_ex(Tensor A, Tensor B, *, bool left=True, bool check_errors=False)
     -> (Tensor result, Tensor LU, Tensor pivots, Tensor info)"""
     result = call(for_dtype("solve", A), A, B, **({} if left else {"left": False}))
-    return result, *call_many("ops.lu_factor", 2, A), info_codes(A)
+    return result, *call_many(for_dtype("lu_factor", A), 2, A), info_codes(A)
