@@ -125,6 +125,24 @@ def vit() -> Source:
     return Source(Plain(ViTModel(config), 2), inputs, outputs, {"pixel_values": {0: "batch_size"}})
 
 
+def llama() -> Source:
+    """Rotary positions, two heads of keys for four of queries, ``scaled_dot_product_attention``."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=100,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=96,
+        use_cache=False,
+    )
+    inputs = {"input_ids": torch.randint(0, 100, (2, 7))}
+    sizes = {"input_ids": {0: "batch", 1: "length"}}
+    return Source(Plain(LlamaForCausalLM(config), 1), inputs, ["logits"], sizes)
+
+
 def whisper_encoder() -> Source:
     from transformers import WhisperConfig, WhisperModel
 

@@ -44,6 +44,17 @@ CASES: list[tuple[str, int, bool, list[str]]] = [
     ),
     ("vit", 17, False, ["self.projection = nn.Conv2d(3, 32, 8, stride=8)", "class Mlp("]),
     ("vit", 20, True, ["class ViTLayer(", "x = self.attention(self.layernorm_before(x)) + x"]),
+    (
+        "llama",
+        20,
+        True,
+        [
+            "self.layers = [LlamaDecoderLayer() for _ in range(2)]",
+            "self.rope = nn.RoPE(16)",
+            "x = x + self.self_attn(self.input_layernorm(x))",
+            'mask="causal",',
+        ],
+    ),
     ("whisper_encoder", 17, False, ["x = nn.gelu(self.conv2(nn.gelu(self.conv1(x)))) + self.bias"]),
     ("whisper_encoder", 20, True, ["class WhisperEncoderLayer(", "scale=8**-0.5"]),
     (
@@ -57,7 +68,7 @@ CASES: list[tuple[str, int, bool, list[str]]] = [
         21,
         True,
         [
-            "embedding, _, _ = layer(embedding)",
+            "x, _, _ = layer(x)",
             "nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 7))",
         ],
     ),

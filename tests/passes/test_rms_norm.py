@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import mlx.core as mx
 import numpy as np
+import pytest
 import torch
 
 from pytorch_to_mlx.graph import call
 from pytorch_to_mlx.graph.dtypes import DType
 from pytorch_to_mlx.passes.clean import dead_code
-from pytorch_to_mlx.passes.fuse import rms_norm
+from pytorch_to_mlx.passes.fuse import rms_norm, rsqrt
 from tests.passes.helpers import body, build, check, targets
 
 F32 = DType("float32")
@@ -81,3 +82,24 @@ def test_a_result_read_before_its_weight_keeps_both():
     graph = build(fn, SPEC, weights=W)
     check(graph, PASSES, [X], tensors=W, rtol=1e-6)
     assert targets(graph) == ["mx.fast.rms_norm", "mx.multiply"]
+
+
+@pytest.mark.parametrize("inverse", ["mx.reciprocal", "mx.divide"])
+def test_as_onnx_exporters_write_it(inverse):
+    def fn(x, w):
+        root = call(mx.sqrt, call(mx.mean, call(mx.square, x), axis=-1, keepdims=True) + 1e-6)
+        return x * (call(inverse, root) if inverse == "mx.reciprocal" else 1.0 / root) * w
+
+    graph = build(fn, SPEC, weights=W)
+    check(graph, [rsqrt.run, *PASSES], [X], tensors=W, rtol=1e-6)
+    assert body(graph) == "%1 = mx.fast.rms_norm(%0, @w, 1e-06)\nreturn(%1)"
+
+
+def test_a_root_that_is_used_otherwise_stays():
+    def fn(x):
+        root = call(mx.sqrt, x * x + 1.0)
+        return 1.0 / root + root
+
+    graph = build(fn, SPEC)
+    check(graph, [rsqrt.run, dead_code.run], [X], rtol=1e-6)
+    assert "mx.rsqrt" not in targets(graph)

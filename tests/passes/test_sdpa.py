@@ -160,3 +160,40 @@ def test_a_fused_call_takes_the_factor_of_its_query():
     check(graph, PASSES, [x, K, V], rtol=2e-6)
     assert targets(graph) == ["mx.reshape", "mx.transpose", ATTENTION]
     assert "scale=0.25" in body(graph)
+
+
+def guarded(weights):
+    """As torch's ONNX exporter writes attention: 0 in rows that see nothing."""
+    return call(mx.where, call(mx.isnan, weights), 0.0, weights)
+
+
+def test_guarded_weights_of_a_finite_fill():
+    mask = RNG.random((2, 1, 5, 6)) < 0.7
+    mask[0, 0, 2] = False
+
+    def fn(q, k, v, m):
+        bias = call(mx.where, m, 0.0, -1e30)
+        return guarded(softmax(q @ swap(k) * 0.25 + bias)) @ v
+
+    graph = build(fn, QS, KS, KS, ("bool", ("B", 1, "T", "S")))
+    check(graph, PASSES, [Q, K, V, mask], rtol=2e-6)
+    assert ATTENTION in targets(graph)
+    assert "ops.zero_masked_rows" not in targets(graph)
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_guarded_weights_are_zero_where_nothing_is_seen(filled):
+    mask = RNG.random((2, 1, 5, 6)) < 0.7
+    mask[0, 0, 2] = False
+
+    def fn(q, k, v, m):
+        scores = q @ swap(k) * 0.25
+        if filled:
+            scores = call(mx.where, m, scores, -float("inf"))
+        else:
+            scores = scores + call(mx.where, m, 0.0, -float("inf"))
+        return guarded(softmax(scores)) @ v
+
+    graph = build(fn, QS, KS, KS, ("bool", ("B", 1, "T", "S")))
+    check(graph, PASSES, [Q, K, V, mask], rtol=2e-6)
+    assert targets(graph)[-1] == "ops.zero_masked_rows"

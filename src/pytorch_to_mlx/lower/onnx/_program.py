@@ -20,6 +20,7 @@ from pytorch_to_mlx.graph import Builder, Frame, Graph, Node, Origin, Tree, Valu
 from pytorch_to_mlx.graph.dims import dims_equal, is_static
 from pytorch_to_mlx.graph.ir import RETURN
 from pytorch_to_mlx.lower.onnx import load_families
+from pytorch_to_mlx.lower.onnx._angles import mark_angles
 from pytorch_to_mlx.lower.onnx._attributes import attributes_of
 from pytorch_to_mlx.lower.onnx._bind import bind
 from pytorch_to_mlx.lower.onnx._common import array, fresh, new_param, param_kind
@@ -93,6 +94,7 @@ class OnnxLowering:
                 raise LoweringError(_summary(self.unsupported), ops=self.unsupported)
             self._outputs(proto, env, builder)
         mark_sequences(self.graph)
+        mark_angles(self.graph)
         with lowering_node(NodeContext(self, "", "", "", 1)):
             bound_windows(self.graph)
         self.captured.element_types = self.output_elements  # what numpy dtypes to give back

@@ -24,6 +24,7 @@ from pytorch_to_mlx.passes.fuse import (
     ranges,
     rms_norm,
     rope,
+    rsqrt,
     sdpa,
     unfold_heads,
 )
@@ -35,6 +36,7 @@ FUSE: list[tuple[str, Pass]] = [
     ("experts", experts.run),
     ("linear", linear.run),
     ("activation", activation.run),
+    ("rsqrt", rsqrt.run),
     ("layer_norm", layer_norm.run),
     ("rms_norm", rms_norm.run),
     ("flat_rows", flat_rows.run),

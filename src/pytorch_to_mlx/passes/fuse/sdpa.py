@@ -68,23 +68,37 @@ def run(graph: Graph, report: PassReport) -> None:
     """Fuses every ``softmax(q @ k.T) @ v`` of rank 3 or 4."""
 
     def rule(node: Node) -> Value | None:
-        softmax = produced_by(uncast(node.args[0]), "mx.softmax")
+        weights = _unguarded(uncast(node.args[0]))
+        softmax = produced_by(weights, "mx.softmax")
         if softmax is None or not is_array(node.args[1]):
             return None
+        guarded = weights is not uncast(node.args[0])
         rank = softmax.output.ndim
         if rank not in (3, 4) or axes_of(argument(softmax, 1, "axis"), rank) != (rank - 1,):
             return None
         scores = _take_apart(softmax.args[0])
         if scores is None:
             return None
-        reason = _refusal(node, softmax, scores, graph)
+        reason = _refusal(node, softmax, scores, graph, 2 if guarded else 1)
         if reason:
             report.refuse(node, reason)
             return None
-        return _build(node, scores, may_hide_all=_may_hide_all(scores, graph))
+        return _build(node, scores, may_hide_all=_may_hide_all(scores, graph), guarded=guarded)
 
     apply(graph, report, ("mx.matmul",), rule)
     apply(graph, report, (ATTENTION,), _with_scale)
+
+
+def _unguarded(value: Any) -> Any:
+    """The weights within ``where(isnan(weights), 0, weights)``: exported attention has 0 in rows
+    that see nothing.
+    """
+    guard = produced_by(value, "mx.where")
+    if guard is None or number(guard.args[1]) != 0:
+        return value
+    asked = produced_by(guard.args[0], "mx.isnan")
+    weights = guard.args[2]
+    return weights if asked is not None and asked.args[0] is weights else value
 
 
 def _with_scale(node: Node) -> Value | None:
@@ -209,8 +223,8 @@ def _shape(value: Any) -> tuple[Any, ...]:
     return (value.views[-1].output if isinstance(value, _Chain) else value).dims
 
 
-def _refusal(node: Node, softmax: Node, s: Scores, graph: Graph) -> str:
-    if not (single_use(softmax.output) and single_use(node.args[0])):
+def _refusal(node: Node, softmax: Node, s: Scores, graph: Graph, uses: int) -> str:
+    if len(softmax.output.uses) != uses or not single_use(node.args[0]):
         return "the attention weights are used elsewhere"
     q, k, v = _shape(s.q), _shape(s.keys), node.args[1].dims
     if not len(q) == len(k) == len(v):
@@ -236,7 +250,7 @@ def _may_hide_all(s: Scores, graph: Graph) -> bool:
     return False
 
 
-def _build(node: Node, s: Scores, *, may_hide_all: bool) -> Value:
+def _build(node: Node, s: Scores, *, may_hide_all: bool, guarded: bool) -> Value:
     q, keys, v = _rebuild(s.q), _rebuild(s.keys), node.args[1]
     rank = q.ndim
     k = keys.transpose(*range(rank - 2), rank - 1, rank - 2)
@@ -247,8 +261,10 @@ def _build(node: Node, s: Scores, *, may_hide_all: bool) -> Value:
         q, k, v = (call("mx.expand_dims", x, 1) for x in (q, k, v))
     given = {} if mask is None else {"mask": mask}
     out = call(ATTENTION, q, k, v, scale=float(s.scale), **given)
-    if may_hide_all:
-        out = call("ops.nan_masked_rows", out, keep)
+    if guarded and not all(map(_is_finite, s.added)):
+        out = call("ops.zero_masked_rows", out, mask)
+    elif may_hide_all:
+        out = call("ops.zero_masked_rows" if guarded else "ops.nan_masked_rows", out, keep)
     if rank == 3:
         out = call("mx.squeeze", out, 1)
     return cast_to(out, node.output.dtype)
@@ -286,3 +302,12 @@ def _mask(
     if may_hide_all:
         keep = call("mx.logical_and", keep, call("mx.greater", bias, -math.inf))
     return keep, mask
+
+
+def _is_finite(bias: Value) -> bool:
+    """Whether an added mask is one of two finite numbers everywhere: then no row is NaN."""
+    node = produced_by(uncast(bias), "mx.where")
+    if node is None:
+        return False
+    filled = [number(a) for a in node.args[1:]]
+    return all(n is not None and math.isfinite(n) for n in filled)
