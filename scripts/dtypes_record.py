@@ -16,6 +16,10 @@ entry, in every dtype below that torch's kernels take. Integers and bools must b
 numbers within 1e-4 of the output's scale, float16 within 2e-3 and bfloat16 within 2e-2. Written by
 `python scripts/conformance.py --dtypes`; do not edit.
 
+`sort`, `argsort`, `topk` and `kthvalue` fail by the indices of equal elements, whose order torch
+does not define; the values agree. `grid_sample` of half types is nearer to float64 here than
+torch's own.
+
 | dtype | pass | entries |
 |---|---|---|"""
 _FAILS = """

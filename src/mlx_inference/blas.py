@@ -3,6 +3,12 @@
 The Linux wheel of MLX carries a reference BLAS that is ten to thirty times slower than OpenBLAS or
 MKL in fp32. MLX calls ``cblas_sgemm`` and its kin by name, so a library that defines them and is
 loaded with global symbols *before* ``mlx.core`` serves those calls. Later it has no effect.
+
+Its functions that return complex numbers are kept from libraries loaded after it: Fortran compilers
+do not agree on how they return, and so neither do BLAS libraries. torch calls a ``cdotu_`` of its
+own in that one's way, but the dynamic linker would give it the first one with global symbols, and
+``torch.dot`` of complex vectors would be 0. What the BLAS itself calls is bound when it is loaded
+(``ctypes`` asks for ``RTLD_NOW``), and MLX calls none of them.
 """
 
 from __future__ import annotations
@@ -21,6 +27,10 @@ HINT = (
     "install a fast BLAS for MLX on this CPU (Debian/Ubuntu: apt-get install libopenblas0-pthread)"
 )
 BUNDLED = "reference BLAS bundled with MLX (slow)"
+
+_RETURN_COMPLEX = ("cdotu_", "cdotc_", "zdotu_", "zdotc_", "cladiv_", "zladiv_")
+_SYMBOL_ENTRY = 1  # RTLD_DL_SYMENT
+_READ, _WRITE = 1, 2  # PROT_READ, PROT_WRITE
 
 _description: str | None = None
 _hinted = False
@@ -93,9 +103,13 @@ def _open(name: str) -> ctypes.CDLL | None:
     try:
         if not hasattr(ctypes.CDLL(name, ctypes.RTLD_LOCAL), "cblas_sgemm"):
             return None
-        return ctypes.CDLL(name, ctypes.RTLD_GLOBAL)
+        library = ctypes.CDLL(name, ctypes.RTLD_GLOBAL)
     except OSError:
         return None
+    # MKL returns as torch's does; the system's LAPACK, loaded later, calls libblas.
+    if hasattr(library, "openblas_get_config") and "libblas" not in name:
+        _hide_complex_results(library)
+    return library
 
 
 def _provider(library: ctypes.CDLL) -> str:
@@ -110,3 +124,57 @@ def _provider(library: ctypes.CDLL) -> str:
     if hasattr(library, "MKL_Get_Version_String") or hasattr(library, "mkl_get_max_threads"):
         return "MKL"
     return "system BLAS"
+
+
+class _Info(ctypes.Structure):
+    """``Dl_info`` of dlfcn.h."""
+
+    _fields_ = [
+        ("dli_fname", ctypes.c_char_p),
+        ("dli_fbase", ctypes.c_void_p),
+        ("dli_sname", ctypes.c_char_p),
+        ("dli_saddr", ctypes.c_void_p),
+    ]
+
+
+class _Symbol(ctypes.Structure):
+    """``Elf64_Sym`` of elf.h."""
+
+    _fields_ = [
+        ("st_name", ctypes.c_uint32),
+        ("st_info", ctypes.c_uint8),
+        ("st_other", ctypes.c_uint8),
+        ("st_shndx", ctypes.c_uint16),
+        ("st_value", ctypes.c_uint64),
+        ("st_size", ctypes.c_uint64),
+    ]
+
+
+def _hide_complex_results(library: ctypes.CDLL) -> None:
+    """Marks those functions as not defined in the loaded library.
+
+    Where the system offers no way (another libc, a 32-bit process), nothing is changed.
+    """
+    process = ctypes.CDLL(None)
+    if ctypes.sizeof(ctypes.c_void_p) == 8 and hasattr(process, "dladdr1"):
+        for name in _RETURN_COMPLEX:
+            if hasattr(library, name):
+                _hide(process, library, name)
+
+
+def _hide(process: ctypes.CDLL, library: ctypes.CDLL, name: str) -> None:
+    address = ctypes.cast(getattr(library, name), ctypes.c_void_p)
+    info, entry = _Info(), ctypes.POINTER(_Symbol)()
+    found = process.dladdr1(address, ctypes.byref(info), ctypes.byref(entry), _SYMBOL_ENTRY)
+    if not found or not entry or info.dli_sname != name.encode():  # an alias of the same address
+        return
+    page = os.sysconf("SC_PAGE_SIZE")
+    place = ctypes.addressof(entry.contents)
+    start = place // page * page
+    size = (place + ctypes.sizeof(_Symbol) - start + page - 1) // page * page
+    where, length = ctypes.c_void_p(start), ctypes.c_size_t(size)
+    if process.mprotect(where, length, _READ | _WRITE) != 0:
+        return
+    entry.contents.st_shndx = 0  # SHN_UNDEF: the linker looks on
+    entry.contents.st_value = 0
+    process.mprotect(where, length, _READ)

@@ -71,3 +71,34 @@ def test_the_one_found_is_named_and_kept() -> None:
 def test_the_packages_need_no_torch(package: str) -> None:
     code = f"import {package}, sys; print('torch' in sys.modules)"
     assert python(code, PYTHONPATH=str(SRC)) == "False"
+
+
+@linux
+@pytest.mark.parametrize(
+    "order", ["blas.load_blas(); import torch", "import torch; blas.load_blas()"]
+)
+def test_complex_products_of_torch_stay_its_own(order: str) -> None:
+    """A BLAS with global symbols would serve torch's calls, and return another way."""
+    pytest.importorskip("torch")
+    said = python(f"""
+{order}
+for dtype in (torch.complex64, torch.complex128):
+    x, y = (torch.randn(5, dtype=dtype) for _ in range(2))
+    print(torch.allclose(torch.dot(x, y), (x * y).sum()), end=" ")
+    print(torch.allclose(torch.vdot(x, y), (x.conj() * y).sum()), end=" ")
+""")
+    assert said.split() == ["True"] * 4
+
+
+@linux
+def test_complex_factorisations_of_mlx_still_run() -> None:
+    """They call the hidden functions within the BLAS."""
+    said = python("""
+blas.load_blas()
+import mlx.core as mx, numpy as np
+a = np.random.default_rng(0).normal(size=(2, 40, 40)).astype(np.float32)
+a = (a[0] + 1j * a[1]).astype(np.complex64)
+found = np.array(mx.linalg.eigvals(mx.array(a), stream=mx.cpu))
+print(np.allclose(np.sort_complex(found), np.sort_complex(np.linalg.eigvals(a)), atol=1e-3))
+""")
+    assert said == "True"
