@@ -44,6 +44,13 @@ def page(record: dict[str, Any], order: list[str]) -> str:
     return "\n".join([head, *rows, "", "## What passes", "", listed, ""])
 
 
+def told(verdict: Any) -> Any:
+    """A verdict as the record has it: what killed the worker is why the entry fails."""
+    if isinstance(verdict, dict) and "fate" in verdict:
+        return {"fail": verdict["fate"], "sample": ""}
+    return verdict
+
+
 def run(names: list[str], *, failing: bool, table: bool, samples: int) -> None:
     """Judges the named entries (all without names) into the record, and writes its page."""
     order, record = every(), workers.read_record(RECORD)
@@ -52,9 +59,7 @@ def run(names: list[str], *, failing: bool, table: bool, samples: int) -> None:
         wanted = [n for n in order if record.get(n, "new") != "pass"]
     judged = WORKERS.verdicts([] if table else wanted, P2M_SAMPLES=str(samples))
     for i, (name, verdict, seconds) in enumerate(judged):
-        record[name] = verdict
-        if isinstance(verdict, dict) and "fate" in verdict:
-            record[name] = {"fail": verdict["fate"], "sample": ""}
+        record[name] = told(verdict)
         print(f"[{i + 1}/{len(wanted)}] {name} {seconds:.1f} s: {record[name]}", flush=True)
         if i % 20 == 19:
             workers.write_record(RECORD, record, order, page(record, order))

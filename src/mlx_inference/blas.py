@@ -30,7 +30,7 @@ BUNDLED = "reference BLAS bundled with MLX (slow)"
 
 _RETURN_COMPLEX = ("cdotu_", "cdotc_", "zdotu_", "zdotc_", "cladiv_", "zladiv_")
 _SYMBOL_ENTRY = 1  # RTLD_DL_SYMENT
-_READ, _WRITE = 1, 2  # PROT_READ, PROT_WRITE
+_PROTECTION = {"r": 1, "w": 2, "x": 4}  # PROT_READ, PROT_WRITE, PROT_EXEC
 
 _description: str | None = None
 _hinted = False
@@ -173,8 +173,19 @@ def _hide(process: ctypes.CDLL, library: ctypes.CDLL, name: str) -> None:
     start = place // page * page
     size = (place + ctypes.sizeof(_Symbol) - start + page - 1) // page * page
     where, length = ctypes.c_void_p(start), ctypes.c_size_t(size)
-    if process.mprotect(where, length, _READ | _WRITE) != 0:
+    before = _protection(start, start + size)
+    if not before or process.mprotect(where, length, before | _PROTECTION["w"]) != 0:
         return
     entry.contents.st_shndx = 0  # SHN_UNDEF: the linker looks on
     entry.contents.st_value = 0
-    process.mprotect(where, length, _READ)
+    process.mprotect(where, length, before)
+
+
+def _protection(start: int, end: int) -> int:
+    """How memory of this process may be used; 0 if that is not the same for all of it."""
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+        span, flags = line.split()[:2]
+        low, high = (int(n, 16) for n in span.split("-"))
+        if low <= start and end <= high:
+            return sum(bit for flag, bit in _PROTECTION.items() if flag in flags)
+    return 0

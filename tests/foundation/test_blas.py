@@ -79,7 +79,6 @@ def test_the_packages_need_no_torch(package: str) -> None:
 )
 def test_complex_products_of_torch_stay_its_own(order: str) -> None:
     """A BLAS with global symbols would serve torch's calls, and return another way."""
-    pytest.importorskip("torch")
     said = python(f"""
 {order}
 for dtype in (torch.complex64, torch.complex128):

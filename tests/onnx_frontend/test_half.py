@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import parser
 
-onnx = pytest.importorskip("onnx")
-from onnx import parser  # noqa: E402
-
-from pytorch_to_mlx import onnx_backend  # noqa: E402
+from pytorch_to_mlx import onnx_backend
 
 SIZE = 4096
 CASES = {
@@ -31,7 +29,8 @@ def test_sums(body: str) -> None:
     want = CASES[body](x.astype(np.float64))
     (got,) = onnx_backend.prepare(model).run([x])
     assert got.dtype == np.float16
-    np.testing.assert_allclose(got.astype(np.float64), want, rtol=2e-3)
+    # A result is off by its rounding to float16 alone: half a unit of 11 bits.
+    np.testing.assert_allclose(got.astype(np.float64), want, rtol=2**-11 * 1.01)
 
 
 def test_global_average_pool() -> None:

@@ -197,3 +197,33 @@ def test_guarded_weights_are_zero_where_nothing_is_seen(filled):
     graph = build(fn, QS, KS, KS, ("bool", ("B", 1, "T", "S")))
     check(graph, PASSES, [Q, K, V, mask], rtol=2e-6)
     assert targets(graph)[-1] == "ops.zero_masked_rows"
+
+
+def test_a_fill_that_is_infinite_in_the_masks_dtype_is_no_finite_one():
+    mask = RNG.random((2, 1, 5, 6)) < 0.7
+    mask[0, 0, 2] = False
+    halves = [x.astype(np.float16) for x in (Q, K, V)]
+    f16 = DType("float16")
+
+    def fn(q, k, v, m):
+        least = float(np.finfo(np.float32).min)
+        bias = call(mx.where, m, 0.0, call(mx.array, least, dtype=F32)).astype(f16)
+        return guarded(softmax(q @ swap(k) * 0.25 + bias)) @ v
+
+    half = [("float16", s[1]) for s in (QS, KS, KS)]
+    graph = build(fn, *half, ("bool", ("B", 1, "T", "S")))
+    check(graph, PASSES, [*halves, mask], rtol=5e-3)  # 8 products, each rounded to 11 bits
+    assert targets(graph)[-1] == "ops.zero_masked_rows"
+
+
+def test_guarded_weights_of_masks_filled_in_and_added_by_data_are_refused():
+    def fn(q, k, v, m, bias):
+        scores = call(mx.where, m, q @ swap(k) * 0.25 + bias, -1e30)
+        return guarded(softmax(scores)) @ v
+
+    sizes = ("B", 1, "T", "S")
+    graph = build(fn, QS, KS, KS, ("bool", sizes), ("float32", sizes))
+    mask = RNG.random((2, 1, 5, 6)) < 0.7
+    bias = RNG.normal(size=(2, 1, 5, 6)).astype(np.float32)
+    check(graph, PASSES, [Q, K, V, mask, bias], rtol=2e-6)
+    assert ATTENTION not in targets(graph)

@@ -328,3 +328,23 @@ def test_further_sizes() -> None:
     (symbol,) = converted.config["dims"]["symbols"]
     report = validate(converted, quick=True, sizes=[{symbol: 9}])
     assert any(c.sizes.get(symbol) == 9 for c in report.cases)
+
+
+class Spectral(nn.Module):
+    """A filter in the frequency domain, as a Fourier neural operator has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 3, 9, dtype=torch.complex64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.irfft(torch.einsum("bit,iot->bot", torch.fft.rfft(x), self.weight), n=16)
+
+
+def test_complex_weights_are_changed_too() -> None:
+    torch.manual_seed(0)
+    converted = p2m.convert(Spectral(), (torch.randn(2, 3, 16),), dynamic_shapes=None)
+    report = validate(converted)
+    assert report.passed, report.summary()
+    assert report.perturbation is not None
+    assert (report.perturbation["checked"], report.perturbation["of"]) == (1, 1)

@@ -71,17 +71,20 @@ def cholesky_complex(x: mx.array, upper: bool = False) -> mx.array:
     return adjoint(lower) if upper else lower
 
 
+def cholesky_product_complex(factor: mx.array, upper: bool = False) -> mx.array:
+    """The matrix of a Cholesky factor, of which only that triangle is read."""
+    lower = mx.tril(adjoint(factor) if upper else factor)
+    return lower @ adjoint(lower)
+
+
 def cholesky_solve_complex(b: mx.array, factor: mx.array, upper: bool = False) -> mx.array:
     """``torch.cholesky_solve`` of complex matrices."""
-    lower = adjoint(factor) if upper else factor
-    half = solve_triangular_complex(lower, b, upper=False)
-    return solve_triangular_complex(adjoint(lower), half, upper=True)
+    return solve_columns_complex(cholesky_product_complex(factor, upper), b)
 
 
 def cholesky_inverse_complex(factor: mx.array, upper: bool = False) -> mx.array:
     """``torch.cholesky_inverse`` of complex matrices."""
-    eye = mx.broadcast_to(mx.eye(factor.shape[-1], dtype=factor.dtype), factor.shape)
-    return cholesky_solve_complex(eye, factor, upper)
+    return inv_complex(cholesky_product_complex(factor, upper))
 
 
 def det_complex(x: mx.array) -> mx.array:
@@ -150,11 +153,8 @@ def lu_solve_complex(
 ) -> mx.array:
     """``torch.linalg.lu_solve`` of complex matrices."""
     p, lower, upper = lu_unpack(packed, pivots)
-    if not left:
-        return adjoint(lu_solve_complex(packed, pivots, adjoint(b), adjoint_of=not adjoint_of))
-    if adjoint_of:
-        half = solve_triangular_complex(adjoint(upper), b, upper=False)
-        return p @ solve_triangular_complex(adjoint(lower), half, upper=True, unitriangular=True)
-    turned = mx.swapaxes(p, -1, -2) @ b
-    half = solve_triangular_complex(lower, turned, upper=False, unitriangular=True)
-    return solve_triangular_complex(upper, half, upper=True)
+    a = p @ lower @ upper
+    a = adjoint(a) if adjoint_of else a
+    if left:
+        return solve_columns_complex(a, b)
+    return adjoint(solve_columns_complex(adjoint(a), adjoint(b)))

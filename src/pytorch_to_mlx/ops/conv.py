@@ -146,16 +146,21 @@ def conv_complex(
     dilation: tuple[int, ...],
     groups: int = 1,
 ) -> mx.array:
-    """Convolution of complex64 arrays, by four real ones."""
-    a, b = mx.real(x), mx.imag(x)
-    c, d = mx.real(weight), mx.imag(weight)
-    real = conv_padded(a, c, stride, padding, dilation, groups) - conv_padded(
-        b, d, stride, padding, dilation, groups
-    )
-    imag = conv_padded(a, d, stride, padding, dilation, groups) + conv_padded(
-        b, c, stride, padding, dilation, groups
-    )
-    return real + 1j * imag
+    """Convolution of complex64 arrays, by real ones of their parts."""
+    parts, how = real_above_imaginary(x), (stride, padding, dilation, groups)
+    by_real = conv_padded(parts, mx.real(weight), *how)
+    return product_of_parts(by_real, conv_padded(parts, mx.imag(weight), *how))
+
+
+def real_above_imaginary(x: mx.array) -> mx.array:
+    """The real and the imaginary part of [N, ...] as [2 * N, ...]."""
+    return mx.concatenate([mx.real(x), mx.imag(x)])
+
+
+def product_of_parts(by_real: mx.array, by_imaginary: mx.array) -> mx.array:
+    """The complex product, from those of both parts [2 * N, ...] with either part of a weight."""
+    (a, b), (c, d) = mx.split(by_real, 2), mx.split(by_imaginary, 2)
+    return a - d + 1j * (b + c)
 
 
 def conv_transpose_weight(weight: mx.array, groups: int = 1) -> mx.array:
@@ -308,9 +313,7 @@ def conv_transpose_complex(
     output_padding: tuple[int, ...],
     groups: int = 1,
 ) -> mx.array:
-    """Transposed convolution of complex64 arrays, by four real ones."""
-    how = stride, padding, dilation, output_padding, groups
-    a, b = mx.real(x), mx.imag(x)
-    c, d = mx.real(weight), mx.imag(weight)
-    real = conv_transpose(a, c, *how) - conv_transpose(b, d, *how)
-    return real + 1j * (conv_transpose(a, d, *how) + conv_transpose(b, c, *how))
+    """Transposed convolution of complex64 arrays, by real ones of their parts."""
+    parts, how = real_above_imaginary(x), (stride, padding, dilation, output_padding, groups)
+    by_real = conv_transpose(parts, mx.real(weight), *how)
+    return product_of_parts(by_real, conv_transpose(parts, mx.imag(weight), *how))

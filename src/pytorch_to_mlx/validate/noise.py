@@ -65,6 +65,10 @@ def edited(
 
 def _noisy(value: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """What :func:`_add_noise` does, for numpy."""
+    if np.iscomplexobj(value):
+        return _noisy(np.ascontiguousarray(value).view(value.real.dtype), strength, rng).view(
+            value.dtype
+        )
     wide = value.astype(np.float64)
     noise = rng.standard_normal(wide.shape)
     if wide.size and wide.min() >= 0 and wide.max() > 0:
@@ -80,6 +84,8 @@ def _add_noise(
     """Writes a noisy ``value`` into ``tensor``, piece by piece: it may be a billion numbers."""
     import torch
 
+    if value.is_complex():
+        tensor, value = torch.view_as_real(tensor), torch.view_as_real(value)
     positive = value.numel() > 0 and float(value.min()) >= 0 and float(value.max()) > 0
     flat = value.contiguous().view(-1)
     pieces = flat.split(PIECE)

@@ -110,7 +110,7 @@ def perturb_weights(subject: Subject, given: Case, plan: Plan) -> dict[str, Any]
         "reasons": [f"{', '.join(o.paths)}: {o.reason}" for o in failed],
         "strengths": {o.paths[0]: o.strength for o in failed},
         "written_out": fixed,
-        "of": sum(1 for t in subject.captured.tensors.values() if arrays.is_floating(t)),
+        "of": sum(map(_holds_numbers, subject.captured.tensors.values())),
     }
 
 
@@ -118,10 +118,10 @@ def perturb_weights(subject: Subject, given: Case, plan: Plan) -> dict[str, Any]
 
 
 def sample(tensors: Mapping[str, torch.Tensor], seed: int) -> list[list[str]]:
-    """Floating tensors to change: all of up to 24; else one of each kind (the path without
+    """Float and complex tensors to change: all of up to 24; else one of each kind (the path without
     numbers), all that are zero throughout, and a draw of others. Each group changes together.
     """
-    paths = [p for p, t in tensors.items() if arrays.is_floating(t) and arrays.count_of(t)]
+    paths = [p for p, t in tensors.items() if _holds_numbers(t) and arrays.count_of(t)]
     if len(paths) <= ALL_BELOW:
         return [[p] for p in paths]
     rng = np.random.default_rng(seed)
@@ -140,6 +140,10 @@ def sample(tensors: Mapping[str, torch.Tensor], seed: int) -> list[list[str]]:
         if p not in chosen:
             rest.setdefault(re.sub(r"\d+", "#", p), []).append(p)
     return groups + list(rest.values())
+
+
+def _holds_numbers(tensor: Any) -> bool:
+    return is_inexact(arrays.dtype_name(tensor))
 
 
 def written_out(captured: Captured, dependents: Mapping[str, list[str]]) -> list[str]:

@@ -25,6 +25,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
 
 from pytorch_to_mlx.graph import Graph, Node, Value, call, dims_equal
@@ -80,6 +81,8 @@ def run(graph: Graph, report: PassReport) -> None:
         if scores is None:
             return None
         reason = _refusal(node, softmax, scores, graph, 2 if guarded else 1)
+        if guarded and scores.visible and not all(map(_is_finite, scores.added)):
+            reason = "masks filled in and added: a row that sees nothing would differ"
         if reason:
             report.refuse(node, reason)
             return None
@@ -305,9 +308,13 @@ def _mask(
 
 
 def _is_finite(bias: Value) -> bool:
-    """Whether an added mask is one of two finite numbers everywhere: then no row is NaN."""
+    """Whether an added mask is one of two finite numbers everywhere: then no row is NaN.
+
+    They must be so in its last dtype: the least float32 becomes -inf in a half type.
+    """
     node = produced_by(uncast(bias), "mx.where")
     if node is None:
         return False
+    largest = float(mx.finfo(getattr(mx, str(bias.dtype))).max)
     filled = [number(a) for a in node.args[1:]]
-    return all(n is not None and math.isfinite(n) for n in filled)
+    return all(n is not None and abs(n) <= largest for n in filled)
